@@ -1,0 +1,39 @@
+"""aiplat-lab: the AI platform that lives where data scientists already work.
+
+Importing this costs next to nothing: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aiplat_lab.core.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from aiplat_lab.client import achat, calls, chat, connect, embed, sql, stream
+
+__all__ = ["__version__", "achat", "calls", "chat", "connect", "embed", "sql", "stream"]
+
+
+def __getattr__(name: str) -> Any:  # Any: what a module of ours exports
+    if name in __all__:
+        return getattr(import_module("aiplat_lab.client"), name)
+    raise AttributeError(f"module 'aiplat_lab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def load_ipython_extension(ipython: Any) -> None:  # Any: IPython's shell, which comes without types
+    """Adds `%ai` and `%%ai` to a notebook: `%load_ext aiplat_lab`."""
+    import_module("aiplat_lab.magic").load(ipython)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    return [{"src": "labextension", "dest": "aiplat-lab"}]
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "aiplat_lab.labapp"}]

@@ -1,0 +1,55 @@
+"""One registry for plug-ins: `@register(kind, name)` for ours, the entry-point group `aiplat_lab` for others'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Literal, TypeVar
+
+from aiplat_lab.core.errors import ConfigError, did_you_mean
+
+Kind = Literal["provider", "policy", "scorer", "report"]
+KINDS: tuple[Kind, ...] = ("provider", "policy", "scorer", "report")
+GROUP = "aiplat_lab"
+
+_T = TypeVar("_T")
+_found: dict[tuple[str, str], Any] = {}
+_loaded: set[str] = set()
+
+
+def register(kind: Kind, name: str) -> Callable[[_T], _T]:
+    """A decorator that makes a class or function known as the `kind` called `name`; the last one wins."""
+
+    def keep(thing: _T) -> _T:
+        _found[kind, name] = thing
+        return thing
+
+    return keep
+
+
+def find(kind: Kind, name: str) -> Any:  # Any: a plug-in is whatever its kind's protocol says
+    """The plug-in of that kind and name, loading installed plug-ins on first need.
+
+    Raises:
+        ConfigError: there is none; the text offers the nearest names.
+    """
+    if (kind, name) not in _found:
+        _load_plugins()
+    if (kind, name) not in _found:
+        raise ConfigError(f"there is no {kind} called {name!r}.{did_you_mean(name, names(kind))}")
+    return _found[kind, name]
+
+
+def names(kind: Kind) -> list[str]:
+    """The names registered for a kind, sorted."""
+    _load_plugins()
+    return sorted(name for known, name in _found if known == kind)
+
+
+def _load_plugins() -> None:
+    """Imports every module that an installed distribution lists under the group, each once."""
+    for point in entry_points(group=GROUP):
+        if point.value not in _loaded:
+            _loaded.add(point.value)
+            import_module(point.value.split(":")[0])
