@@ -429,7 +429,7 @@ class Home:
         digest = hashlib.sha256(str(self.path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:12]
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         if len(base.encode()) > 60 or not os.access(base, os.W_OK):
-            base = "/tmp"  # noqa: S108: the folder made in it is owner-only and checked
+            base = "/tmp"  # noqa: S108 (the folder made in it is owner-only and checked)
         uid = os.getuid() if hasattr(os, "getuid") else 0
         return Path(base) / f"aiplat-{uid}-{digest}"
 
