@@ -1,0 +1,40 @@
+"""Fixtures that every part shares: a fresh home, and no way out beyond loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiplat_lab.core.settings import Home
+
+_connect = socket.socket.connect
+
+
+def _only_loopback(self: socket.socket, address: Any) -> Any:
+    if isinstance(address, tuple) and address and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+        raise AssertionError(f"a test tried to reach {address[0]}")
+    return _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuses every connection beyond this machine."""
+    monkeypatch.setattr(socket.socket, "connect", _only_loopback)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A fresh `AIPLAT_HOME` that nothing else uses, with the environment pointing at it; its gateway is stopped after."""
+    for name in ("AIPLAT_GATEWAY", "AIPLAT_KEY", "AIPLAT_TEAM", "AIPLAT_PROJECT", "JPY_SESSION_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    fresh = Home(tmp_path / "home").create()
+    monkeypatch.setenv("AIPLAT_HOME", str(fresh.path))
+    yield fresh
+    if fresh.gateway_file.exists():
+        from aiplat_lab.client import connect
+
+        connect(fresh, spawn=False).stop()
