@@ -1,0 +1,91 @@
+"""`aiplat calls | sql | budget | audit | export`: what is in the ledger."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from aiplat_lab.cli._frame import Commands, Parser, add_filters, client_of, command, filters_of, home_of, plain, say, show
+from aiplat_lab.cli._gateway import budget_line
+from aiplat_lab.client import Client, connect
+from aiplat_lab.core.errors import LedgerError
+
+_BRIEF = ("call_id", "started_at", "team", "request_model", "status", "input_tokens", "output_tokens", "cost_usd", "latency_s", "cache")
+
+
+def add(commands: Commands) -> None:
+    """Adds the commands that read the ledger."""
+    calls = command(commands, "calls", _calls, "list calls, newest first, or show one whole")
+    calls.add_argument("call_id", nargs="?", help="show this call with its request and answer")
+    calls.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
+    add_filters(calls)
+    _snapshot_option(calls)
+    sql = command(commands, "sql", _sql, "run one read-only SQL statement over the ledger")
+    sql.add_argument("query", help='such as "SELECT team, sum(cost_usd) FROM calls GROUP BY team"')
+    sql.add_argument("--csv", action="store_true", help="print CSV")
+    _snapshot_option(sql)
+    command(commands, "budget", _budget, "show each budget: limit, spent, held by calls in flight")
+    audit = commands.add_parser("audit", help="prove that no row was changed, removed or moved")
+    actions = audit.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
+    verify = command(actions, "verify", _verify, "check the hash chain of every row; exit code 1 when it is broken")
+    _snapshot_option(verify)
+    export = command(commands, "export", _export, "write calls to Parquet, or the whole ledger to a sealed snapshot")
+    export.add_argument("path", type=Path, help="the file or folder to write; it must not exist")
+    export.add_argument("--format", choices=("parquet", "snapshot"), default="parquet", help="default: parquet")
+    add_filters(export)
+
+
+def _snapshot_option(sub: Parser) -> None:
+    sub.add_argument("--snapshot", type=Path, metavar="FILE", help="read this sealed snapshot instead of the live ledger")
+
+
+def _reader(arguments: argparse.Namespace) -> Client:
+    if arguments.snapshot:
+        return connect(home_of(arguments), snapshot=arguments.snapshot)
+    return client_of(arguments)
+
+
+def _calls(arguments: argparse.Namespace) -> int:
+    client = _reader(arguments)
+    if arguments.call_id:
+        call = client.call(arguments.call_id)
+        if arguments.json:
+            print(json.dumps([call], default=plain, ensure_ascii=False, indent=1))
+        else:
+            for name, value in call.items():
+                if value not in (None, "", [], {}):
+                    print(f"{name:>22}  {value if isinstance(value, str) else json.dumps(value, default=plain, ensure_ascii=False)}")
+        return 0
+    rows = client.view_rows("recent_calls", limit=arguments.limit, **filters_of(arguments))
+    return show(arguments, rows, columns=None if arguments.json else _BRIEF, empty="no calls yet: run an %%ai cell, or `aiplat quickstart`")
+
+
+def _sql(arguments: argparse.Namespace) -> int:
+    frame = _reader(arguments).sql(arguments.query)
+    if arguments.csv:
+        print(frame.write_csv(), end="")
+        return 0
+    return show(arguments, frame.rows(named=True), empty="no rows")
+
+
+def _budget(arguments: argparse.Namespace) -> int:
+    rows = client_of(arguments).get("/api/budgets")["rows"]
+    shown = rows if arguments.json else [budget_line(row) for row in rows]
+    return show(arguments, shown, empty="no budget is set: add a [[budgets]] entry to aiplat.toml")
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    result = _reader(arguments).verify()
+    show(arguments, [result])
+    if not result["ok"]:
+        raise LedgerError(f"the chain is broken at row {result['first_bad_seq']}: {result['reason']}")
+    if not arguments.json:
+        say(f"the chain holds: {result['rows']:,} rows, none changed, removed or moved")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    route = "/api/snapshot" if arguments.format == "snapshot" else "/api/export"
+    made = client_of(arguments).post(route, {"path": str(arguments.path.expanduser().absolute()), **filters_of(arguments)})
+    return show(arguments, [made])
