@@ -62,9 +62,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
         checks[-1] = Check("home", "failed", f"{home.path} has {free / 1e6:.0f} MB free; make room, since every call is written there")
     with _watched(checks, "settings") as say:
         settings = home.load()
-        say(
-            f"{home.settings_file if home.settings_file.exists() else 'built-in'}: {len(settings.models)} models, {len(settings.budgets)} budgets"
-        )
+        source = home.settings_file if home.settings_file.exists() else "built-in"
+        say(f"{source}: {len(settings.models)} models, {len(settings.budgets)} budgets")
     if all(check.result == "ok" for check in checks):
         _check_gateway(checks, client_of(arguments), arguments.model or [settings.default_model])
     checks.extend(_check_installation())

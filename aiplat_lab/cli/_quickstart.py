@@ -106,7 +106,5 @@ def _run_headless(arguments: argparse.Namespace, client: Client, notebook: Path)
 
 
 def _next_step(settings_file: Path) -> None:
-    say(
-        f"next: your own provider in one line:  printf '[providers.openai]\\nkind = \"openai\"\\napi_key = \"env:OPENAI_API_KEY\"\\n' >> '{settings_file}'"
-        " && aiplat stop   then use %%ai openai/gpt-5-mini"
-    )
+    lines = '[providers.openai]\\nkind = "openai"\\napi_key = "env:OPENAI_API_KEY"\\n'
+    say(f"next: your own provider in one line:  printf '{lines}' >> '{settings_file}' && aiplat stop   then use %%ai openai/gpt-5-mini")
