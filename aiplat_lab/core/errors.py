@@ -150,6 +150,14 @@ class CallCancelled(AiplatError):
     """The caller went away or interrupted; what had come until then is in the ledger."""
 
 
+class CallLost(AiplatError):
+    """The gateway stopped while this call was under way, and nobody knows what the provider did.
+
+    The same `call_id` is not sent again: a client that wants the answer asks under a new one, with this one as
+    `parent_id`.
+    """
+
+
 class GatewayUnavailable(AiplatError):
     """The local gateway cannot be reached or started."""
 
