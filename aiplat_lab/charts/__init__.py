@@ -1,0 +1,41 @@
+"""Charts: from a frame of a named view to an Altair chart, without reading data.
+
+Each function takes a `polars.DataFrame` (or rows) with the columns of a ledger view and a `Look`. A chart carries only
+the aggregated rows that it draws, needs nothing from outside, and renders in the browser as well as to SVG.
+"""
+
+from aiplat_lab.charts.cost import (
+    budget_use,
+    errors_by_day,
+    errors_by_type,
+    latency_by_name,
+    savings_by_day,
+    spend_by_day,
+    spend_by_name,
+)
+from aiplat_lab.charts.frames import NONE_LABEL, OTHER_LABEL, Frame, label, records
+from aiplat_lab.charts.svg import spec_to_svg, to_svg
+from aiplat_lab.charts.theme import DARK, LIGHT, Look, Theme, colours, theme
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "NONE_LABEL",
+    "OTHER_LABEL",
+    "Frame",
+    "Look",
+    "Theme",
+    "budget_use",
+    "colours",
+    "errors_by_day",
+    "errors_by_type",
+    "label",
+    "latency_by_name",
+    "records",
+    "savings_by_day",
+    "spec_to_svg",
+    "spend_by_day",
+    "spend_by_name",
+    "theme",
+    "to_svg",
+]
