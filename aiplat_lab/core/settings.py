@@ -507,6 +507,12 @@ def environment() -> Environment:
     )
 
 
+def enter_headless(home: Home) -> None:
+    """Tells this process and the kernels it starts that nobody watches, and which home is theirs."""
+    os.environ["AIPLAT_HEADLESS"] = "1"
+    os.environ["AIPLAT_HOME"] = str(home.path)
+
+
 def secret(reference: str) -> Secret:
     """The key that a reference names; called by a provider just before it is sent.
 

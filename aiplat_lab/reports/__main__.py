@@ -1,0 +1,88 @@
+"""`python -m aiplat_lab.reports run|execute|list`: what `aiplat report` and schedules start."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from aiplat_lab.core.errors import AiplatError, UsageError
+from aiplat_lab.core.settings import Home, enter_headless, environment
+from aiplat_lab.reports._execute import execute
+from aiplat_lab.reports._run import report_names, run_report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="aiplat report")
+    parser.set_defaults(home=None, json=False)
+    actions = parser.add_subparsers(dest="action", required=True)
+    run = actions.add_parser("run")
+    run.add_argument("name")
+    run.add_argument("--since", default="7d")
+    run.add_argument("--until", default="now")
+    run.add_argument("-p", "--parameter", action="append", default=[])
+    run.add_argument("--out", type=Path, default=None)
+    one = actions.add_parser("execute")
+    one.add_argument("notebook", type=Path)
+    one.add_argument("--out", type=Path, required=True)
+    for action in (run, one, actions.add_parser("list")):
+        action.add_argument("--home", type=Path, default=None)
+        action.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def _parameters(words: list[str]) -> dict[str, object]:
+    """`key=value` words as parameters; a value that reads as JSON is taken as that.
+
+    Raises:
+        UsageError: a word has no `=`.
+    """
+    found: dict[str, object] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"-p takes KEY=VALUE, not {word!r}")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def _act(arguments: argparse.Namespace) -> list[dict[str, str]]:
+    home = Home(arguments.home.expanduser().absolute()) if arguments.home else environment().home
+    enter_headless(home)
+    if arguments.action == "list":
+        return [{"report": name} for name in report_names()]
+    if arguments.action == "execute":
+        limits = home.load().reports
+        notebook, out = arguments.notebook.absolute(), arguments.out.expanduser().absolute()
+        execute(notebook, out, parameters={}, folder=notebook.parent, timeout_s=limits.timeout_s, max_output_mb=limits.max_output_mb)
+        return [{"notebook": str(out)}]
+    out = arguments.out.expanduser().absolute() if arguments.out else None
+    done = run_report(
+        arguments.name, home=home, since=arguments.since, until=arguments.until, parameters=_parameters(arguments.parameter), out=out
+    )
+    return [
+        {"report": arguments.name, "html": str(done.html), "pdf": str(done.pdf), "json": str(done.json), "notebook": str(done.notebook)}
+    ]
+
+
+def main() -> int:
+    """Runs one action and gives the exit code: 0, 1 (it failed) or 2 (used wrongly)."""
+    arguments = _arguments()
+    try:
+        rows = _act(arguments)
+    except AiplatError as error:
+        sys.stderr.write(f"aiplat: {error.message}\n")
+        return 2 if isinstance(error, UsageError) else 1
+    if arguments.json:
+        sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.writelines(f"{name:>9}  {value}\n" for row in rows for name, value in row.items())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,106 @@
+"""Executes a notebook with papermill, within a time and an output size, and keeps a failed one aside."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+from papermill.exceptions import PapermillException, PapermillExecutionError
+
+from aiplat_lab.core.errors import ReportError, shorten
+
+_ENGINE = "aiplat-limited"
+
+
+class _OutputTooLarge(Exception):
+    """The outputs of a notebook passed their limit."""
+
+
+class _LimitedClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill comes without types
+    """A client that ends the run when the notebook's outputs pass a size."""
+
+    most_bytes: int = 0
+    _seen_bytes: int = 0
+
+    def output(self, outs: list[Any], msg: dict[str, Any], display_id: str, cell_index: int) -> Any:  # Any: nbclient's messages
+        """Counts an output message before it is kept."""
+        self._seen_bytes += len(json.dumps(msg["content"], default=str))
+        if self._seen_bytes > self.most_bytes:
+            raise _OutputTooLarge
+        return super().output(outs, msg, display_id, cell_index)
+
+
+class _LimitedEngine(Engine):  # type: ignore[misc]  # papermill comes without types
+    """Papermill's engine with one deadline for the whole notebook and a cap on its outputs."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:  # Any: as papermill calls it
+        """Runs the cells."""
+        deadline = time.monotonic() + options["limit_s"]
+        client = _LimitedClient(
+            nb_man,
+            kernel_name=kernel_name,
+            startup_timeout=60,
+            timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
+            resources={"metadata": {"path": options["folder"]}},
+        )
+        client.most_bytes = options["most_bytes"]
+        client.execute()
+
+
+papermill_engines.register(_ENGINE, _LimitedEngine)
+
+
+def execute(notebook: Path, output: Path, *, parameters: Mapping[str, Any], folder: Path, timeout_s: float, max_output_mb: int) -> None:
+    """Executes `notebook` into `output`.
+
+    Args:
+        notebook: the notebook to execute; it is not changed.
+        output: where the executed one is written.
+        parameters: values for the cell tagged `parameters`.
+        folder: the kernel's working folder.
+        timeout_s: seconds for the whole notebook.
+        max_output_mb: the most that its outputs may hold together, in megabytes.
+
+    Raises:
+        ReportError: a cell failed, the time was over, the outputs grew too large, or the notebook cannot be read. The
+            notebook as far as it got lies beside `output`, with `.failed` in its name, and `output` is not there.
+    """
+    if not notebook.is_file():
+        raise ReportError(f"there is no notebook {notebook}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    running = output.with_suffix(".failed.ipynb")
+    try:
+        papermill.execute_notebook(
+            notebook,
+            running,
+            parameters=dict(parameters),
+            engine_name=_ENGINE,
+            kernel_name="python3",
+            progress_bar=sys.stderr.isatty(),
+            limit_s=timeout_s,
+            most_bytes=max_output_mb * 1_000_000,
+            folder=str(folder),
+        )
+    except PapermillExecutionError as error:
+        raise ReportError(
+            f"cell {error.exec_count} of {notebook.name} failed: {error.ename}: {shorten(error.evalue, 400)}; see {running}"
+        ) from None
+    except CellTimeoutError:
+        raise ReportError(f"{notebook.name} took longer than {timeout_s:.0f} s (reports.timeout_s in aiplat.toml); see {running}") from None
+    except _OutputTooLarge:
+        raise ReportError(
+            f"{notebook.name} wrote more than {max_output_mb} MB of output (reports.max_output_mb in aiplat.toml); see {running}"
+        ) from None
+    except (PapermillException, DeadKernelError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise ReportError(f"{notebook.name} cannot be executed: {shorten(str(error), 400)}") from None
+    running.replace(output)
