@@ -16,7 +16,7 @@ def to_svg(chart: Any) -> str:  # Any: an Altair chart, which comes without type
 
 
 def spec_to_svg(spec: Mapping[str, Any]) -> str:
-    """A Vega-Lite document, as a chart's `to_dict` gives it, drawn as one `<svg>` element.
+    """The same for a finished Vega-Lite specification, as a notebook keeps it.
 
     Raises:
         ImportError: as `to_svg` says.
