@@ -1,0 +1,55 @@
+"""Which calls were made before, so that a request sent twice is answered once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from aiplat_lab.core.ids import id_time
+from aiplat_lab.core.types import Clock, Response, utc_now
+from aiplat_lab.gateway.row import recorded
+from aiplat_lab.ledger import Ledger
+
+_MAX_CALLS = 20_000
+_MARGIN = timedelta(seconds=1)
+
+
+class Memory:
+    """The calls of this process by id; older ones are looked up in the ledger.
+
+    An id holds the time at which a client made it, so one that is younger than all that was forgotten and is not in memory is new,
+    and needs no look-up.
+    """
+
+    def __init__(self, ledger: Ledger, *, clock: Clock = utc_now) -> None:
+        self._ledger = ledger
+        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._complete_since: datetime = clock() + _MARGIN
+
+    def keep(self, call_id: str) -> None:
+        """Remembers that a call was made."""
+        self._ids[call_id] = None
+        if len(self._ids) > _MAX_CALLS:
+            oldest, _ = self._ids.popitem(last=False)
+            self._complete_since = max(self._complete_since, id_time(oldest) + _MARGIN)
+
+    async def recall(self, call_id: str) -> Response | None:
+        """The answer that the call was given; None for a new call.
+
+        Raises:
+            AiplatError: the call ended otherwise; the same error as then, or `CallLost` when nobody knows.
+        """
+        if call_id not in self._ids and id_time(call_id) > self._complete_since:
+            return None
+        row = await asyncio.to_thread(self._read, call_id)
+        if row is None:
+            return None
+        payload = self._ledger.payload(row["response_hash"]) if row.get("response_hash") else None
+        return recorded(row, payload)
+
+    def _read(self, call_id: str) -> Mapping[str, Any] | None:  # Any: a row's values
+        rows = self._ledger.view_rows("call", {"call_id": call_id})
+        return rows[0] if rows else None

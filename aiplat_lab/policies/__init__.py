@@ -1,0 +1,28 @@
+"""The rules of the gateway, one file each: a policy has `before(call)` and `after(call)`.
+
+A plug-in's policy is registered as `@register("policy", name)` and made as `cls(settings, ledger, clock=clock)`; it runs after
+`residency` and before `cache`.
+"""
+
+from __future__ import annotations
+
+from aiplat_lab.core.registry import find, names
+from aiplat_lab.core.settings import Settings
+from aiplat_lab.core.types import Clock, Policy, utc_now
+from aiplat_lab.ledger import Ledger
+from aiplat_lab.policies.auth import Auth, Key, KeyRing, NewKey
+from aiplat_lab.policies.budget import Budget
+from aiplat_lab.policies.cache import Cache
+from aiplat_lab.policies.residency import Residency
+
+FIRST = ("auth", "residency")
+LAST = ("cache", "budget")
+
+
+def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple[Policy, ...]:
+    """The policies in the order of their `before`."""
+    order = (*FIRST, *(name for name in names("policy") if name not in {*FIRST, *LAST}), *LAST)
+    return tuple(find("policy", name)(settings, ledger, clock=clock) for name in order)
+
+
+__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "NewKey", "Residency", "make"]

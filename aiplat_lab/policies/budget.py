@@ -1,0 +1,439 @@
+"""Budgets that cannot be overspent: the worst case is held before a call, and its real cost booked after it.
+
+One set of counters in whole nano-dollars serves enforcement, display and alerts. Each step on them is synchronous in the
+gateway's one event loop, so no other call can come between the check and the hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from aiplat_lab.core.errors import BudgetExceeded, LedgerError, ProviderError
+from aiplat_lab.core.registry import register
+from aiplat_lab.core.settings import BudgetSettings, Settings
+from aiplat_lab.core.times import period_start
+from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, Request, utc_now
+from aiplat_lab.ledger import Ledger
+from aiplat_lab.policies._worst import ASSUMED_OUTPUT_TOKENS, NANO, Worst, choices, output_limit, to_nano, to_usd, worst
+from aiplat_lab.prices import price_for
+
+MIN_OUTPUT_TOKENS = 16
+"""The shortest answer worth paying for; a call that cannot afford it is refused."""
+GOOD_OUTPUT_TOKENS = 1024
+"""A call without a limit of its own takes an answer this long rather than wait for other calls to end."""
+_LEASE_S = 30.0
+_BILLED_FAILURES = frozenset({"cut_off", "timeout", "bad_reply"})
+
+
+@dataclass(slots=True)
+class Counter:
+    """What one budget has spent and holds in its current period, in nano-dollars."""
+
+    budget: BudgetSettings
+    limit: int
+    starts: datetime
+    ends: datetime | None
+    spent: int = 0
+    held: int = 0
+    alerted: float = 0.0
+    """The highest share of the limit for which an alert was recorded."""
+
+    @property
+    def free(self) -> int:
+        """What is neither spent nor held."""
+        return self.limit - self.spent - self.held
+
+    @property
+    def name(self) -> str:
+        """The budget as people speak of it, such as `the month's budget of team risk`."""
+        kind, name = self.budget.scope
+        whose = f" of {kind} {name}" if name else " of everyone"
+        return f"the total budget{whose}" if self.budget.period == "total" else f"this {self.budget.period}'s budget{whose}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The counter for people; money as text."""
+        kind, name = self.budget.scope
+        return {
+            "scope": kind,
+            "name": name,
+            "period": self.budget.period,
+            "limit_usd": str(to_usd(self.limit)),
+            "spent_usd": str(to_usd(self.spent)),
+            "held_usd": str(to_usd(self.held)),
+            "hard": self.budget.hard,
+            "alert_at": list(self.budget.alert_at),
+            "starts_at": self.starts.isoformat().replace("+00:00", "Z"),
+        }
+
+
+@dataclass(slots=True)
+class _Hold:
+    nano: int
+    counters: tuple[Counter, ...]
+    lease_ends: float
+    """On the event loop's clock; after it the hold counts as spent."""
+    settled: bool = False
+
+
+@dataclass(slots=True)
+class _Ask:
+    """A call that wants a hold."""
+
+    call: Call
+    hard: tuple[Counter, ...]
+    counters: tuple[Counter, ...]
+    worst: Worst
+    limit_tokens: int | None
+    """The caller's own limit."""
+    full_tokens: int
+    """What the call may write at most when nothing is scarce."""
+    capped: bool
+    """Whether `full_tokens` must be sent, since nothing else holds the model to it."""
+    granted: asyncio.Future[None] | None = None
+
+
+@dataclass(slots=True)
+class _Book:
+    """All counters, holds and waiting calls."""
+
+    counters: list[Counter] = field(default_factory=list)
+    holds: dict[str, _Hold] = field(default_factory=dict)
+    waiting: list[_Ask] = field(default_factory=list)
+
+
+@register("policy", "budget")
+class Budget:
+    """Refuses a call that might cost more than a hard budget has left; soft budgets only flag and alert.
+
+    A caller who sets no `max_tokens` is given one that fits when the budget runs low. A call that only other calls' holds
+    keep out waits for them, first come, first served.
+    """
+
+    name = "budget"
+
+    def __init__(self, settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._zone = settings.time_zone
+        self._kinds = {name: provider.kind for name, provider in settings.providers.items()}
+        self._book = _Book()
+        now = clock()
+        for budget in settings.budgets:
+            counter = Counter(budget, to_nano(budget.limit_usd), now, None)
+            self._turn(counter, now)
+            self._book.counters.append(counter)
+
+    def counters(self) -> list[dict[str, Any]]:
+        """Every budget with what it has spent and holds now; the figures that enforcement uses."""
+        now = self._clock()
+        for counter in self._book.counters:
+            self._turn_if_due(counter, now)
+        return [counter.to_json() for counter in self._book.counters]
+
+    async def before(self, call: Call) -> None:
+        """Holds the worst case in every budget that the call falls under.
+
+        Raises:
+            BudgetExceeded: not even a short answer fits, or no price is known under a hard budget.
+        """
+        counters = self._matching(call.request.attribution)
+        if not counters:
+            return
+        now = self._clock()
+        for counter in counters:
+            self._turn_if_due(counter, now)
+        hard = tuple(counter for counter in counters if counter.budget.hard)
+        priced = [(one, self._price(one, call.started_at)) for one in call.deployments]
+        known = [(one, price) for one, price in priced if price is not None]
+        if hard and len(known) < len(priced):
+            self._only_priced(call, hard[0], [one for one, _ in known])
+        if not known:
+            return
+        ask = _ask(call, hard, counters, known)
+        if not self._blocked(ask, ()) and self._grant(ask):
+            return
+        await self._wait(ask)
+
+    async def after(self, call: Call) -> None:
+        """Books the real cost in place of the hold, and lets waiting calls in."""
+        hold: _Hold | None = call.state.get(self.name)
+        counters = hold.counters if hold is not None else self._matching(call.request.attribution)
+        if not counters:
+            return
+        cost = self._cost(call, hold)
+        if hold is not None:
+            self._release(call.id, hold)
+            if call.cost_usd is not None and cost > hold.nano:
+                call.flags.append("over_reservation")
+        if cost:
+            for counter in counters:
+                if call.started_at >= counter.starts:
+                    counter.spent += cost
+                    self._alert(counter, call)
+                if not counter.budget.hard and counter.spent > counter.limit and "over_budget" not in call.flags:
+                    call.flags.append("over_budget")
+        self._admit_waiting()
+
+    # --- counters ---------------------------------------------------------------------------------------------------
+
+    def _matching(self, who: Attribution) -> tuple[Counter, ...]:
+        if not self._book.counters:
+            return ()
+        names = {
+            "everyone": "",
+            "team": who.team,
+            "project": who.project,
+            "key": who.key_id,
+            "user": who.user_id,
+            "prompt": who.prompt_name,
+        }
+        return tuple(counter for counter in self._book.counters if names[counter.budget.scope[0]] == counter.budget.scope[1])
+
+    def _turn_if_due(self, counter: Counter, now: datetime) -> None:
+        if now < counter.starts or (counter.ends is not None and now >= counter.ends):
+            self._turn(counter, now)
+
+    def _turn(self, counter: Counter, now: datetime) -> None:
+        """Begins the period that holds `now`, with what the ledger says was spent in it."""
+        period = counter.budget.period
+        counter.starts = period_start(period, now=now, time_zone=self._zone)
+        counter.ends = _period_end(period, counter.starts, self._zone)
+        kind, name = counter.budget.scope
+        rows = self._ledger.view_rows("spend_by_scope", {"since": counter.starts})
+        counter.spent = sum(to_nano(Decimal(row["cost_usd"] or 0)) for row in rows if row["scope"] == kind and (row["name"] or "") == name)
+        share = counter.spent / counter.limit if counter.limit else 1.0
+        counter.alerted = max((mark for mark in counter.budget.alert_at if mark <= share), default=0.0)
+
+    def _price(self, deployment: Deployment, at: datetime) -> Price | None:
+        return price_for(deployment, self._kinds.get(deployment.provider, ""), at)
+
+    def _only_priced(self, call: Call, counter: Counter, known: list[Deployment]) -> None:
+        """Leaves out deployments whose cost nobody can know; refuses when none is left."""
+        if not known:
+            names = ", ".join(one.name for one in call.deployments)
+            raise BudgetExceeded(
+                f"no price is known for {names}, and {counter.name} is a hard one, so the call is refused. Give the deployment "
+                f"input_usd_per_mtok and output_usd_per_mtok under [models] in aiplat.toml (0 if it is free).",
+                policy=self.name,
+                reason="no_price",
+            )
+        call.deployments = tuple(known)
+        call.flags.append("unpriced_skipped")
+
+    # --- holds ------------------------------------------------------------------------------------------------------
+
+    def _grant(self, ask: _Ask) -> bool:
+        """Holds what the call needs, in one step, when it fits now.
+
+        Raises:
+            BudgetExceeded: it cannot fit even once every other call has ended.
+        """
+        free = min((counter.free for counter in ask.hard), default=None)
+        tokens = ask.full_tokens
+        if free is not None and ask.worst.nano(tokens) > free:
+            self._sweep()
+            free = min(counter.free for counter in ask.hard)
+            fitted = self._fitted(ask, free)
+            if fitted is None:
+                return False
+            tokens = fitted
+        if ask.limit_tokens is None and (tokens < ask.full_tokens or ask.capped) and not ask.worst.free:
+            _limit(ask.call, tokens)
+            if tokens < ask.full_tokens:
+                ask.call.flags.append("max_tokens_fitted")
+        hold = _Hold(ask.worst.nano(tokens), ask.counters, _now() + _lease_s(ask.call))
+        for counter in ask.counters:
+            counter.held += hold.nano
+        self._book.holds[ask.call.id] = hold
+        ask.call.state[self.name] = hold
+        return True
+
+    def _fitted(self, ask: _Ask, free: int) -> int | None:
+        """How many tokens the call may write now; None when it should wait."""
+        if ask.limit_tokens is not None:
+            if ask.worst.nano(ask.limit_tokens) <= free:
+                return ask.limit_tokens
+            self._refuse_if_hopeless(ask, ask.limit_tokens)
+            return None
+        tokens = min(ask.worst.fitting_tokens(free), ask.full_tokens)
+        least = min(MIN_OUTPUT_TOKENS * choices(ask.call.request), ask.full_tokens)
+        if tokens >= min(GOOD_OUTPUT_TOKENS, ask.full_tokens):
+            return tokens
+        self._refuse_if_hopeless(ask, least)
+        alone = all(counter.held == 0 for counter in ask.hard if ask.worst.nano(ask.full_tokens) > counter.free)
+        return tokens if alone and tokens >= least else None
+
+    def _refuse_if_hopeless(self, ask: _Ask, tokens: int) -> None:
+        needed = ask.worst.nano(tokens)
+        for counter in ask.hard:
+            if counter.spent + needed > counter.limit:
+                raise _exceeded(ask, counter, tokens)
+
+    def _release(self, call_id: str, hold: _Hold) -> None:
+        if not hold.settled:
+            hold.settled = True
+            self._book.holds.pop(call_id, None)
+            for counter in hold.counters:
+                counter.held -= hold.nano
+
+    def _sweep(self) -> None:
+        """Books holds whose call should long have ended as spent, so that none outlives its lease."""
+        now = _now()
+        for call_id, hold in [item for item in self._book.holds.items() if item[1].lease_ends < now]:
+            self._release(call_id, hold)
+            for counter in hold.counters:
+                counter.spent += hold.nano
+
+    def _cost(self, call: Call, hold: _Hold | None) -> int:
+        """What the call takes from its budgets: its cost, or all that was held when nobody can know it."""
+        if call.cost_usd is not None:
+            return to_nano(call.cost_usd)
+        if hold is None or not may_have_cost(call) or not hold.nano:
+            return 0
+        call.flags.append("budget_booked_hold")
+        call.state["booked_usd"] = to_usd(hold.nano)
+        return hold.nano
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    def _blocked(self, ask: _Ask, before: Iterable[_Ask]) -> bool:
+        """Whether a call that waits longer wants the same budget."""
+        waiting = list(before) or self._book.waiting
+        return any(counter in other.hard for other in waiting for counter in ask.hard)
+
+    async def _wait(self, ask: _Ask) -> None:
+        """Waits for other calls' holds, no longer than the call itself may take."""
+        ask.granted = asyncio.get_running_loop().create_future()
+        self._book.waiting.append(ask)
+        began = _now()
+        try:
+            async with asyncio.timeout(_time_s(ask.call)):
+                await ask.granted
+        except TimeoutError:
+            counter = min(ask.hard, key=lambda one: one.free)
+            raise BudgetExceeded(
+                f"{counter.name} (limit ${to_usd(counter.limit):f}, spent ${to_usd(counter.spent):f}) is held by calls under way "
+                f"(${to_usd(counter.held):f}), and none ended within {_now() - began:.0f} s. Send the call again later.",
+                policy=self.name,
+            ) from None
+        finally:
+            ask.call.queued_s += _now() - began
+            if ask in self._book.waiting:
+                self._book.waiting.remove(ask)
+                self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
+        """Lets in, in their order, the waiting calls that fit now; tells those that never can."""
+        passed: list[_Ask] = []
+        for ask in list(self._book.waiting):
+            if ask.granted is None or ask.granted.done() or any(counter in other.hard for other in passed for counter in ask.hard):
+                passed.append(ask)
+                continue
+            try:
+                granted = self._grant(ask)
+            except BudgetExceeded as refused:
+                self._book.waiting.remove(ask)
+                ask.granted.set_exception(refused)
+                continue
+            if granted:
+                self._book.waiting.remove(ask)
+                ask.granted.set_result(None)
+            else:
+                passed.append(ask)
+
+    # --- alerts -----------------------------------------------------------------------------------------------------
+
+    def _alert(self, counter: Counter, call: Call) -> None:
+        if not counter.limit:
+            return
+        share = counter.spent / counter.limit
+        crossed = max((mark for mark in counter.budget.alert_at if counter.alerted < mark <= share), default=None)
+        if crossed is None:
+            return
+        counter.alerted = crossed
+        facts = {**counter.to_json(), "share": str(crossed), "call_id": call.id, "at": self._clock()}
+        facts.pop("alert_at")
+        try:
+            self._ledger.record("budget_alert", facts)
+        except LedgerError:
+            call.flags.append("alert_not_recorded")
+
+
+def may_have_cost(call: Call) -> bool:
+    """Whether the provider may charge for a call that ended without a count of its tokens."""
+    if call.attempts == 0 or call.status == "refused":
+        return False
+    if isinstance(call.error, ProviderError):
+        return call.error.reason in _BILLED_FAILURES or bool(call.partial)
+    return True
+
+
+def _ask(call: Call, hard: tuple[Counter, ...], counters: tuple[Counter, ...], priced: Sequence[tuple[Deployment, Price]]) -> _Ask:
+    request = call.request
+    limit = output_limit(request) if request.operation == "chat" else 0
+    full, capped = limit, False
+    if full is None:
+        known = [one.max_output_tokens for one, _ in priced if one.max_output_tokens is not None]
+        capped = len(known) < len(priced) and bool(hard)
+        full = max(known) if known and not capped else max([ASSUMED_OUTPUT_TOKENS, *known])
+        full *= choices(request)
+    return _Ask(call, hard, counters, worst(request, priced), limit, full, capped)
+
+
+def _limit(call: Call, tokens: int) -> None:
+    """Sends a limit of `tokens` for all answers together, in the caller's own words where its body passes through."""
+    each = max(1, tokens // choices(call.request))
+    request: Request = replace(call.request, settings={**call.request.settings, "max_tokens": each})
+    if request.body is not None:
+        name = "max_output_tokens" if request.wire == "openai.responses" else "max_tokens"
+        request = replace(request, body={**request.body, name: each})
+    call.request = request
+
+
+def _exceeded(ask: _Ask, counter: Counter, tokens: int) -> BudgetExceeded:
+    needed = ask.worst.nano(tokens)
+    left = counter.limit - counter.spent
+    fits = ask.worst.fitting_tokens(left)
+    advice = f"Lower max_tokens to {fits} or less, shorten" if ask.limit_tokens and fits >= MIN_OUTPUT_TOKENS else "Shorten"
+    return BudgetExceeded(
+        f"{counter.name} does not cover this call: limit ${to_usd(counter.limit):f}, spent ${to_usd(counter.spent):f}, "
+        f"held by calls under way ${to_usd(counter.held):f}, needed up to ${to_usd(needed):f} (an answer of {tokens} tokens). "
+        f"{advice} the prompt, choose a cheaper model, or raise limit_usd under [[budgets]] in aiplat.toml.",
+        policy=Budget.name,
+        scope=counter.budget.scope[0],
+        name=counter.budget.scope[1],
+        limit_usd=str(to_usd(counter.limit)),
+        spent_usd=str(to_usd(counter.spent)),
+        held_usd=str(to_usd(counter.held)),
+        needed_usd=str(to_usd(needed)),
+    )
+
+
+def _period_end(period: str, starts: datetime, zone: str) -> datetime | None:
+    if period == "total":
+        return None
+    days = {"day": 1.5, "week": 7.5, "month": 32.0}[period]
+    return period_start(period, now=starts + timedelta(days=days), time_zone=zone).astimezone(UTC)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _time_s(call: Call) -> float:
+    """The longest that the call may take."""
+    if call.request.timeout_s is not None:
+        return call.request.timeout_s
+    return max((one.timeout_s for one in call.deployments), default=120.0)
+
+
+def _lease_s(call: Call) -> float:
+    return sum(one.timeout_s for one in call.deployments) + (call.request.timeout_s or 0.0) + _LEASE_S
+
+
+__all__ = ["GOOD_OUTPUT_TOKENS", "MIN_OUTPUT_TOKENS", "NANO", "Budget", "Counter", "may_have_cost"]
