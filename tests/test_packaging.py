@@ -94,7 +94,10 @@ def test_lock_files_record_no_download_addresses() -> None:
 
 def test_importing_the_package_loads_next_to_nothing() -> None:
     heavy = ("httpx", "duckdb", "polars", "pandas", "altair", "panel", "papermill", "ipywidgets", "aiohttp", "numpy", "IPython")
-    program = f"import sys; before=set(sys.modules); import aiplat_lab; print([m for m in {heavy} if m in sys.modules], len(set(sys.modules)-before))"
+    program = f"""import sys
+before = set(sys.modules)
+import aiplat_lab
+print([name for name in {heavy} if name in sys.modules], len(set(sys.modules) - before))"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     found, count = done.stdout.strip().rsplit(" ", 1)
     assert found == "[]"
