@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar
@@ -12,6 +12,12 @@ from aiplat_lab.core.errors import ConfigError, did_you_mean
 Kind = Literal["provider", "policy", "scorer", "report"]
 KINDS: tuple[Kind, ...] = ("provider", "policy", "scorer", "report")
 GROUP = "aiplat_lab"
+BUILT_IN: Mapping[tuple[Kind, str], str] = {
+    ("provider", "openai"): "aiplat_lab.providers.openai",
+    ("provider", "anthropic"): "aiplat_lab.providers.anthropic",
+    ("provider", "local"): "aiplat_lab.providers.local",
+}
+"""Our own plug-ins and the modules that register them, so that one is found without installed metadata and alone."""
 
 _T = TypeVar("_T")
 _found: dict[tuple[str, str], Any] = {}
@@ -34,6 +40,8 @@ def find(kind: Kind, name: str) -> Any:  # Any: a plug-in is whatever its kind's
     Raises:
         ConfigError: there is none; the text offers the nearest names.
     """
+    if (kind, name) not in _found and (kind, name) in BUILT_IN:
+        import_module(BUILT_IN[kind, name])
     if (kind, name) not in _found:
         _load_plugins()
     if (kind, name) not in _found:
@@ -44,7 +52,7 @@ def find(kind: Kind, name: str) -> Any:  # Any: a plug-in is whatever its kind's
 def names(kind: Kind) -> list[str]:
     """The names registered for a kind, sorted."""
     _load_plugins()
-    return sorted(name for known, name in _found if known == kind)
+    return sorted({name for known, name in [*_found, *BUILT_IN] if known == kind})
 
 
 def _load_plugins() -> None:
