@@ -295,7 +295,8 @@ class FaultServer:
         return len(self._runner.server.connections) if self._runner.server else 0
 
     def reset(self) -> None:
-        """Forgets what was seen, first requests included."""
+        """Forgets what was seen, first requests included, once the last client's leaving was noticed."""
+        self.wait_for(lambda: not self.open_requests, 2.0)
         self.requests.clear()
         self.disconnects.clear()
         self.chunks_sent = 0

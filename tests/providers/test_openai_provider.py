@@ -1,0 +1,517 @@
+"""The OpenAI provider against a real upstream over loopback HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from faults import FIXED_TEXT, FaultServer
+
+from aiplat_lab.core.errors import ConfigError, ProviderError
+from aiplat_lab.core.settings import ProviderSettings
+from aiplat_lab.core.types import Chunk, Deployment, Message, Request, Response, Usage
+from aiplat_lab.providers.openai import OpenAI
+
+USER = (Message("user", "one two three"),)
+
+
+def ask(**more: Any) -> Request:
+    return Request(model="m", **{"messages": USER, **more})
+
+
+def at(model: str, **more: Any) -> Deployment:
+    return Deployment(provider="acme", model=model, region="uk", **more)
+
+
+def run(upstream: FaultServer, use: Callable[[OpenAI], Awaitable[Any]], **settings: Any) -> Any:
+    """What `use` gives, with a provider that is closed after."""
+
+    async def inside() -> Any:
+        known = {"kind": "openai", "base_url": upstream.openai_url, "api_key": "env:TEST_PROVIDER_KEY"}
+        provider = OpenAI("acme", ProviderSettings(**{**known, **settings}))
+        try:
+            return await use(provider)
+        finally:
+            await provider.aclose()
+
+    return asyncio.run(inside())
+
+
+def chat(upstream: FaultServer, model: str, *, request: Request | None = None, timeout_s: float = 20.0, **settings: Any) -> Response:
+    return run(upstream, lambda provider: provider.chat(request or ask(), at(model, timeout_s=timeout_s)), **settings)
+
+
+def stream(upstream: FaultServer, model: str, *, request: Request | None = None, timeout_s: float = 20.0, **settings: Any) -> list[Chunk]:
+    got: list[Chunk] = []
+
+    async def use(provider: OpenAI) -> list[Chunk]:
+        async with provider.stream(request or ask(), at(model, timeout_s=timeout_s)) as chunks:
+            async for chunk in chunks:
+                got.append(chunk)
+        return got
+
+    try:
+        return run(upstream, use, **settings)
+    except ProviderError as error:
+        error.details["got"] = got
+        raise
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
+
+
+def usage_of(chunks: list[Chunk]) -> Usage | None:
+    return next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)
+
+
+def finish_of(chunks: list[Chunk]) -> str:
+    return next((chunk.finish_reason for chunk in reversed(chunks) if chunk.finish_reason), "")
+
+
+@contextmanager
+def failing(reason: str, status: int | None = None) -> Iterator[Any]:
+    """Expects a `ProviderError` of that reason, with one line that a person can act on and no key in it."""
+    with pytest.raises(ProviderError) as caught:
+        yield caught
+    error = caught.value
+    assert (error.reason, error.status) == (reason, status), error.message
+    assert error.provider == "acme"
+    assert error.message.startswith("acme: ")
+    assert "\n" not in error.message
+    assert len(error.message.encode()) <= 800
+    assert "odd:key" not in f"{error.message}{error.to_wire()}{error!r}"
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_answer(upstream: FaultServer) -> None:
+    response = chat(upstream, "echo")
+    assert (response.text, response.finish_reason, response.usage) == ("one two three", "stop", Usage(input_tokens=3, output_tokens=3))
+    assert (response.provider, response.region, response.response_model, response.flags) == ("acme", "uk", "echo", ())
+    assert response.body is None
+    seen = upstream.requests[0]
+    assert seen.path == "/v1/chat/completions"
+    assert seen.body == {"messages": [{"role": "user", "content": "one two three"}], "model": "echo"}
+    assert seen.headers["authorization"] == "Bearer the/odd:key.1"
+
+
+def test_settings_and_system_messages_are_sent_under_their_names(upstream: FaultServer) -> None:
+    messages = (Message("developer", "be brief"), Message("system", "really"), *USER)
+    settings = {"temperature": 0.5, "max_tokens": 2, "stop": ["x"], "seed": None, "response_format": {"type": "json_object"}}
+    response = chat(upstream, "echo", request=ask(messages=messages, settings=settings))
+    assert (response.text, response.finish_reason) == ("one two ", "length")
+    body = upstream.requests[0].body
+    assert [m["role"] for m in body["messages"]] == ["system", "system", "user"]
+    assert body["max_tokens"] == 2
+    assert body["response_format"] == {"type": "json_object"}
+    assert "seed" not in body
+
+
+def test_images_go_as_parts(upstream: FaultServer) -> None:
+    parts = ({"type": "text", "text": "what is it"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}})
+    response = chat(upstream, "echo", request=ask(messages=(Message("user", parts),)))
+    assert response.text == "what is it"
+    assert upstream.requests[0].body["messages"][0]["content"] == list(parts)
+
+
+def test_a_stream_has_text_finish_reason_and_usage(upstream: FaultServer) -> None:
+    chunks = stream(upstream, "stream-20")
+    assert len([chunk for chunk in chunks if chunk.text]) == 20
+    assert (finish_of(chunks), usage_of(chunks)) == ("stop", Usage(input_tokens=25, output_tokens=20))
+    assert chunks[0].response_model == "stream-20"
+    assert all(chunk.body is None for chunk in chunks)
+    assert upstream.requests[0].body["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize("mode", ["plain", "stream"])
+@pytest.mark.parametrize(
+    ("model", "usage"),
+    [
+        ("instant", Usage(input_tokens=25, output_tokens=20)),
+        ("cached", Usage(input_tokens=36, cache_read_tokens=64, output_tokens=20)),
+        ("reasoning", Usage(input_tokens=25, output_tokens=20, reasoning_tokens=30)),
+        ("usage-on-choice-chunk", Usage(input_tokens=25, output_tokens=20)),
+        ("usage-on-every-chunk", Usage(input_tokens=25, output_tokens=20)),
+        ("no-usage", None),
+    ],
+)
+def test_the_five_classes_of_usage_do_not_overlap(upstream: FaultServer, model: str, usage: Usage | None, mode: str) -> None:
+    if mode == "plain":
+        response = chat(upstream, model)
+        assert response.usage == usage
+        assert response.flags == (() if usage else ("no_usage",))
+    else:
+        assert usage_of(stream(upstream, model)) == usage
+
+
+def test_a_missing_finish_reason_is_flagged_and_not_invented(upstream: FaultServer) -> None:
+    response = chat(upstream, "no-finish")
+    assert (response.text, response.finish_reason, response.flags) == (FIXED_TEXT, "", ("no_finish_reason",))
+    chunks = stream(upstream, "no-finish")
+    assert (text_of(chunks), finish_of(chunks)) == (FIXED_TEXT, "")
+
+
+def test_a_stream_without_an_end_marker_is_whole_when_a_finish_reason_came(upstream: FaultServer) -> None:
+    chunks = stream(upstream, "no-done")
+    assert (text_of(chunks), finish_of(chunks)) == (FIXED_TEXT, "stop")
+
+
+def test_more_tokens_than_asked_for_are_counted(upstream: FaultServer) -> None:
+    response = chat(upstream, "overuse", request=ask(settings={"max_tokens": 5}))
+    assert response.usage == Usage(input_tokens=25, output_tokens=20)
+
+
+def test_tools_in_both_modes(upstream: FaultServer) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    request = ask(settings={"tools": [tool], "tool_choice": "auto"})
+    response = chat(upstream, "tools", request=request)
+    assert response.finish_reason == "tool_calls"
+    assert response.tool_calls[0]["function"] == {"name": "weather", "arguments": '{"city": "Leeds"}'}
+    assert response.body is not None
+    pieces = [call for chunk in stream(upstream, "tools", request=request) for call in chunk.tool_calls]
+    assert "".join(piece["function"]["arguments"] for piece in pieces) == '{"city": "Leeds"}'
+    told = (
+        *USER,
+        Message("assistant", None, {"tool_calls": list(response.tool_calls)}),
+        Message("tool", "rain", {"tool_call_id": "call_1"}),
+    )
+    assert chat(upstream, "tools", request=ask(messages=told)).text == "The tool says rain"
+
+
+def test_embeddings_in_order_with_usage(upstream: FaultServer) -> None:
+    request = Request(model="m", operation="embed", inputs=("a b", "c"))
+    response = run(upstream, lambda provider: provider.embed(request, at("unordered")))
+    again = run(upstream, lambda provider: provider.embed(request, at("ordered")))
+    assert response.embeddings == again.embeddings
+    assert len(response.embeddings) == 2
+    assert len(response.embeddings[0]) == 8
+    assert response.usage == Usage(input_tokens=3)
+    assert response.body is None
+
+
+def test_embeddings_of_a_caller_who_wants_base64(upstream: FaultServer) -> None:
+    body = {"model": "m", "input": ["a b", "c"], "encoding_format": "base64"}
+    request = Request(model="m", operation="embed", inputs=("a b", "c"), wire="openai.embeddings", body=body)
+    response = run(upstream, lambda provider: provider.embed(request, at("e")))
+    plain = run(upstream, lambda provider: provider.embed(Request(model="m", operation="embed", inputs=("a b", "c")), at("e")))
+    assert response.embeddings[1] == pytest.approx(plain.embeddings[1], abs=1e-6)
+    assert isinstance(response.body, dict)
+    assert isinstance(response.body["data"][0]["embedding"], str)
+
+
+def test_models_lists_names(upstream: FaultServer) -> None:
+    assert run(upstream, lambda provider: provider.models()) == ["echo", "instant"]
+
+
+# --- the caller's own body ----------------------------------------------------------------------------------------------
+
+
+def own(**more: Any) -> Request:
+    body = {"model": "alias", "messages": [{"role": "user", "content": "one two three"}], "made_up_tomorrow": {"a": [1]}, **more}
+    return ask(wire="openai.chat", body=body)
+
+
+def test_a_body_of_the_same_wire_passes_unchanged(upstream: FaultServer) -> None:
+    request = own(temperature=0)
+    response = chat(upstream, "echo", request=request)
+    assert upstream.requests[0].body == {**request.body, "model": "echo"}
+    assert response.body is not None
+    assert response.body["object"] == "chat.completion"
+
+
+def test_a_stream_of_the_same_wire_gives_the_providers_events(upstream: FaultServer) -> None:
+    chunks = stream(upstream, "echo", request=own(stream=True))
+    sent = upstream.requests[0].body
+    assert (sent["stream"], sent["stream_options"], sent["made_up_tomorrow"]) == (True, {"include_usage": True}, {"a": [1]})
+    assert [chunk.body["object"] for chunk in chunks if chunk.body] == ["chat.completion.chunk"] * 4
+    assert usage_of(chunks) == Usage(input_tokens=3, output_tokens=3)
+
+
+def test_the_closing_usage_event_is_passed_on_only_to_a_caller_who_asked_for_it(upstream: FaultServer) -> None:
+    unasked = stream(upstream, "echo", request=own(stream=True))
+    assert all(chunk.body["choices"] for chunk in unasked if chunk.body)
+    asked = stream(upstream, "echo", request=own(stream=True, stream_options={"include_usage": True}))
+    assert [chunk.body["choices"] for chunk in asked if chunk.body][-1] == []
+
+
+def test_a_limit_that_a_policy_lowered_holds_in_the_callers_own_body(upstream: FaultServer) -> None:
+    from dataclasses import replace
+
+    request = replace(own(max_completion_tokens=900), settings={"max_completion_tokens": 2})
+    assert chat(upstream, "echo", request=request).usage == Usage(input_tokens=3, output_tokens=2)
+    assert upstream.requests[-1].body["max_completion_tokens"] == 2
+    request = replace(own(), settings={"max_tokens": 1})
+    chat(upstream, "echo", request=request)
+    assert upstream.requests[-1].body["max_tokens"] == 1
+
+
+# --- failures -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [chat, stream])
+@pytest.mark.parametrize(
+    ("model", "reason", "status", "retryable", "says"),
+    [
+        ("status-400", "bad_request", 400, False, "Change the request"),
+        ("status-401", "auth", 401, False, "providers.acme.api_key in aiplat.toml (now env:TEST_PROVIDER_KEY)"),
+        ("status-403", "auth", 403, False, "may not do this"),
+        ("status-404", "bad_request", 404, False, "no model 'status-404'"),
+        ("unknown-model", "bad_request", 404, False, "Check the model's name under [models]"),
+        ("status-302", "bad_reply", 302, False, "redirect"),
+        ("status-413", "context_length", 413, False, "Shorten the prompt"),
+        ("context-length", "context_length", 400, False, "9001 tokens"),
+        ("status-429", "rate_limited", 429, True, "Wait 1 s"),
+        ("status-429-no-header", "rate_limited", 429, True, "Wait a little"),
+        ("status-500", "unavailable", 500, True, "the upstream says 500"),
+        ("status-503", "unavailable", 503, True, "fall back"),
+        ("bad-json", "bad_reply", None, False, "not JSON"),
+        ("html-reply", "bad_reply", None, False, "proxy"),
+        ("empty-reply", "bad_reply", None, False, "nothing"),
+        ("list-reply", "bad_reply", None, False, "JSON"),
+    ],
+)
+def test_failures_say_whose_fault_it_is_and_what_to_do(
+    upstream: FaultServer, mode: Any, model: str, reason: str, status: int | None, retryable: bool, says: str
+) -> None:
+    if mode is stream and model == "empty-reply":
+        says = "not JSON"
+    with failing(reason, status) as caught:
+        mode(upstream, model)
+    assert says in caught.value.message
+    assert caught.value.retryable is retryable
+
+
+def test_retry_after_as_seconds_as_a_date_and_missing(upstream: FaultServer) -> None:
+    waits = []
+    for model in ("status-429", "status-429-date", "status-429-no-header"):
+        with failing("rate_limited", 429) as caught:
+            chat(upstream, model)
+        waits.append(caught.value.retry_after_s)
+    assert waits[0] == 1.0
+    assert 0.0 <= waits[1] <= 2.0
+    assert waits[2] is None
+
+
+def test_a_429_that_passes(upstream: FaultServer) -> None:
+    with failing("rate_limited", 429) as caught:
+        chat(upstream, "status-429-after-1")
+    assert caught.value.retry_after_s == 1.0
+    assert chat(upstream, "status-429-after-1").text == FIXED_TEXT
+
+
+def test_a_wrong_key_is_never_repeated(upstream: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_PROVIDER_KEY", "odd:key-that-is-wrong")
+    with failing("auth", 401) as caught:
+        chat(upstream, "echo")
+    assert "***" in caught.value.message
+    monkeypatch.setenv("TEST_PROVIDER_KEY", "the/odd:key.1")
+    with failing("bad_request", 400):
+        chat(upstream, "leaky")
+
+
+def test_a_missing_key_names_its_reference(upstream: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TEST_PROVIDER_KEY")
+    with pytest.raises(ConfigError, match=r"providers\.acme\.api_key: the key env:TEST_PROVIDER_KEY is not set"):
+        chat(upstream, "echo")
+    assert upstream.requests == []
+
+
+def test_the_official_address_needs_a_key(upstream: FaultServer) -> None:
+    with pytest.raises(ConfigError, match=r'\[providers.acme\] write api_key = "env:ACME_API_KEY"'):
+        chat(upstream, "echo", base_url="", api_key="")
+
+
+def test_a_key_that_no_header_can_carry_is_refused_unseen(upstream: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_PROVIDER_KEY", "sk-‘quoted’")
+    with pytest.raises(ConfigError) as caught:
+        chat(upstream, "echo")
+    assert "quoted" not in str(caught.value)
+
+
+def test_a_key_is_read_from_a_file(upstream: FaultServer, tmp_path: Any) -> None:
+    (tmp_path / "key").write_text("the/odd:key.1\n")
+    assert chat(upstream, "echo", api_key=f"file:{tmp_path / 'key'}").text == "one two three"
+
+
+@pytest.mark.parametrize("url", ["api.acme.test/v1", "ftp://acme.test", "http://", "http://[::1"])
+def test_a_base_url_that_is_no_address(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"providers\.acme\.base_url"):
+        OpenAI("acme", ProviderSettings(kind="openai", base_url=url))
+
+
+def test_nothing_listens(upstream: FaultServer) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with failing("unavailable") as caught:
+            chat(upstream, "echo", base_url=f"http://127.0.0.1:{port}/v1")
+    assert f"127.0.0.1:{port}" in caught.value.message
+    assert "providers.acme.base_url" in caught.value.message
+    assert caught.value.retryable
+
+
+def test_a_server_that_speaks_no_http(upstream: FaultServer) -> None:
+    async def use(provider: OpenAI) -> Response:
+        return await provider.chat(ask(), at("echo"))
+
+    async def inside(greeting: bytes) -> None:
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(10)
+            writer.write(greeting)
+            writer.close()
+
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        provider = OpenAI("acme", ProviderSettings(kind="openai", base_url=url))
+        try:
+            await provider.chat(ask(), at("echo"))
+        finally:
+            await provider.aclose()
+            server.close()
+
+    for greeting in (b"", b"SSH-2.0-OpenSSH_9.6\r\n\r\n"):
+        with failing("unavailable"):
+            asyncio.run(inside(greeting))
+
+
+# --- silence, ends, cancellation ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [chat, stream])
+def test_silence_is_bounded(upstream: FaultServer, mode: Any) -> None:
+    began = time.monotonic()
+    with failing("timeout") as caught:
+        mode(upstream, "hang", read_timeout_s=0.3)
+    assert time.monotonic() - began < 2
+    assert "providers.acme.read_timeout_s" in caught.value.message
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("mode", [chat, stream])
+def test_the_whole_call_is_bounded(upstream: FaultServer, mode: Any) -> None:
+    model = "hang" if mode is chat else "endless-stream"
+    with failing("timeout") as caught:
+        mode(upstream, model, timeout_s=0.4)
+    assert "providers.acme.timeout_s" in caught.value.message
+    with failing("timeout") as caught:
+        mode(upstream, model, request=ask(timeout_s=0.3))
+    assert "0.3 s" in caught.value.message
+    assert upstream.wait_for(lambda: len(upstream.disconnects) == 2), (upstream.disconnects, upstream.open_requests)
+
+
+def test_a_silent_stream_keeps_what_came(upstream: FaultServer) -> None:
+    with failing("timeout") as caught:
+        stream(upstream, "hang-stream", read_timeout_s=0.3)
+    assert text_of(caught.value.details["got"]).startswith("Hello from the")
+
+
+def test_a_slow_first_answer_is_waited_for(upstream: FaultServer) -> None:
+    assert chat(upstream, "slow-first-0.3s", read_timeout_s=2).text == FIXED_TEXT
+    assert text_of(stream(upstream, "slow-headers-0.3s")) == FIXED_TEXT
+
+
+@pytest.mark.parametrize("model", ["cut-stream", "cut-clean"])
+def test_a_stream_cut_half_way_is_no_answer(upstream: FaultServer, model: str) -> None:
+    with failing("cut_off") as caught:
+        stream(upstream, model)
+    assert text_of(caught.value.details["got"]) == "Hello from the "
+    assert caught.value.retryable
+
+
+def test_a_stream_cut_before_its_first_chunk(upstream: FaultServer) -> None:
+    with failing("cut_off") as caught:
+        stream(upstream, "cut-first")
+    assert caught.value.details["got"] == []
+
+
+def test_a_chunk_that_is_not_json(upstream: FaultServer) -> None:
+    with failing("bad_reply") as caught:
+        stream(upstream, "bad-chunk")
+    assert text_of(caught.value.details["got"]) == "Hello from the "
+
+
+def test_an_error_event_within_a_stream(upstream: FaultServer) -> None:
+    with failing("unavailable") as caught:
+        stream(upstream, "stream-error")
+    assert "the upstream is overloaded" in caught.value.message
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("model", ["hang", "endless-stream", "hang-stream", "slow-stream"])
+@pytest.mark.parametrize("mode", ["plain", "stream"])
+def test_cancelling_closes_the_connection_within_half_a_second(upstream: FaultServer, model: str, mode: str) -> None:
+    if mode == "plain":
+        model = "hang"
+
+    async def use(provider: OpenAI) -> float:
+        async def consume() -> None:
+            if mode == "plain":
+                await provider.chat(ask(), at(model))
+                return
+            async with provider.stream(ask(), at(model)) as chunks:
+                async for _ in chunks:
+                    pass
+
+        task = asyncio.create_task(consume())
+        await asyncio.sleep(0.3)
+        assert upstream.open_requests == 1
+        cancelled_at = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(upstream.wait_for, lambda: upstream.disconnects, 2.0)
+        return upstream.disconnects[0] - cancelled_at
+
+    assert run(upstream, use) < 0.5
+
+
+def test_leaving_a_stream_early_closes_the_connection(upstream: FaultServer) -> None:
+    async def use(provider: OpenAI) -> None:
+        async with provider.stream(ask(), at("endless-stream")) as chunks:
+            async for _ in chunks:
+                break
+        assert await asyncio.to_thread(upstream.wait_for, lambda: upstream.disconnects, 2.0)
+        assert (await provider.chat(ask(), at("echo"))).text == "one two three"
+
+    run(upstream, use)
+
+
+def test_one_connection_serves_calls_one_after_another(upstream: FaultServer) -> None:
+    async def use(provider: OpenAI) -> int:
+        for _ in range(5):
+            await provider.chat(ask(), at("instant"))
+            async with provider.stream(ask(), at("instant")) as chunks:
+                assert [chunk async for chunk in chunks]
+        return upstream.open_connections
+
+    before = upstream.open_connections
+    assert run(upstream, use) - before <= 1
+
+
+def test_many_calls_at_once(upstream: FaultServer) -> None:
+    async def use(provider: OpenAI) -> list[Response]:
+        return await asyncio.gather(*(provider.chat(ask(), at("instant")) for _ in range(150)))
+
+    assert {response.text for response in run(upstream, use)} == {FIXED_TEXT}
+
+
+def test_a_second_event_loop_gets_its_own_client(upstream: FaultServer) -> None:
+    provider = OpenAI("acme", ProviderSettings(kind="openai", base_url=upstream.openai_url, api_key="env:TEST_PROVIDER_KEY"))
+
+    async def once() -> str:
+        text = (await provider.chat(ask(), at("instant"))).text
+        await provider.aclose()
+        return text
+
+    assert [asyncio.run(once()), asyncio.run(once())] == [FIXED_TEXT] * 2
+
+
+def test_a_prompt_with_a_lone_surrogate_is_sent(upstream: FaultServer) -> None:
+    assert chat(upstream, "echo", request=ask(messages=(Message("user", "a \ud800 b"),))).text == "a ? b"
