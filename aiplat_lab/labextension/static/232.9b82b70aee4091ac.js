@@ -1,0 +1,684 @@
+"use strict";(self.rspackChunkaiplat_lab=self.rspackChunkaiplat_lab||[]).push([[232],{475(a,r,t){var e=t(601),o=t.n(e),i=t(314),n=(t.n(i))()(o());n.push([a.id,`/*
+ * One calm voice: JupyterLab's own variables for colour, type and borders, so that both themes and every other follow.
+ * Our names are aiplat-*; colours of our own are mixed from JupyterLab's.
+ */
+
+:root {
+  --aiplat-ok: var(--jp-success-color1);
+  --aiplat-warn: var(--jp-warn-color1);
+  --aiplat-bad: var(--jp-error-color1);
+  --aiplat-gap: 12px;
+  --aiplat-line: var(--jp-border-width) solid var(--jp-border-color2);
+  --aiplat-radius: 4px;
+
+  /* The quiet text colour, dark enough to be read (4.5 to 1) on the panel in both themes. */
+  --aiplat-quiet: color-mix(in srgb, var(--jp-ui-font-color1) 72%, var(--jp-layout-color1));
+  --aiplat-bad-text: color-mix(in srgb, var(--jp-error-color1) 70%, var(--jp-ui-font-color0));
+  --aiplat-warn-text: color-mix(in srgb, var(--jp-warn-color1) 45%, var(--jp-ui-font-color0));
+}
+
+.aiplat-hidden {
+  position: absolute;
+  width: 1px;
+  height: 1px;
+  overflow: hidden;
+  clip-path: inset(50%);
+  white-space: nowrap;
+}
+
+.aiplat-note,
+.aiplat-aside {
+  color: var(--aiplat-quiet);
+  font-size: var(--jp-ui-font-size0);
+}
+
+.aiplat-figure {
+  font-variant-numeric: tabular-nums;
+  white-space: nowrap;
+}
+
+.aiplat-list {
+  list-style: none;
+  margin: 0;
+  padding: 0;
+}
+
+.aiplat-row {
+  display: flex;
+  justify-content: space-between;
+  gap: 8px;
+}
+
+.aiplat-Tag {
+  display: inline-block;
+  padding: 0 5px;
+  border: var(--jp-border-width) solid var(--jp-border-color1);
+  border-radius: 9px;
+  color: var(--aiplat-quiet);
+  font-size: calc(var(--jp-ui-font-size0) * 0.95);
+  line-height: 1.45;
+  white-space: nowrap;
+}
+
+.aiplat-Button {
+  padding: 3px 10px;
+  border: var(--jp-border-width) solid var(--jp-border-color1);
+  border-radius: var(--aiplat-radius);
+  background: var(--jp-layout-color1);
+  color: var(--jp-ui-font-color1);
+  font: inherit;
+  font-size: var(--jp-ui-font-size1);
+  line-height: 18px;
+  cursor: pointer;
+}
+
+.aiplat-Button:hover {
+  background: var(--jp-layout-color2);
+}
+
+.aiplat-Button[data-primary="true"] {
+  border-color: var(--jp-inverse-layout-color2);
+  background: var(--jp-inverse-layout-color2);
+  color: var(--jp-layout-color0);
+}
+
+.aiplat-Button[data-primary="true"]:hover {
+  background: var(--jp-inverse-layout-color3);
+}
+
+.aiplat-Panel :focus-visible,
+.aiplat-RecordPanel :focus-visible,
+.aiplat-Answer :focus-visible,
+.aiplat-StatusItem:focus-visible {
+  outline: 2px solid var(--jp-brand-color1);
+  outline-offset: -1px;
+}
+
+/* --- the gateway's state ------------------------------------------------------------------------------------------ */
+
+.aiplat-Dot {
+  display: inline-block;
+  flex: none;
+  width: 7px;
+  height: 7px;
+  border: 1.5px solid var(--jp-ui-font-color2);
+  border-radius: 50%;
+  box-sizing: border-box;
+}
+
+.aiplat-Dot[data-state="running"] {
+  border-color: var(--aiplat-ok);
+  background: var(--aiplat-ok);
+}
+
+.aiplat-Dot[data-state="starting"] {
+  border-color: var(--aiplat-warn);
+  background: var(--aiplat-warn);
+  animation: aiplat-breathe 1.4s ease-in-out infinite;
+}
+
+.aiplat-Dot[data-state="error"] {
+  border-color: var(--aiplat-bad);
+  border-radius: 1px;
+  background: var(--aiplat-bad);
+}
+
+@keyframes aiplat-breathe {
+  50% {
+    opacity: 0.3;
+  }
+}
+
+@media (prefers-reduced-motion: reduce) {
+  .aiplat-Dot[data-state="starting"] {
+    animation: none;
+  }
+}
+
+.aiplat-StatusItem {
+  display: inline-flex;
+  align-items: center;
+  gap: 6px;
+  height: 100%;
+  margin: 0;
+  padding: 0;
+  border: none;
+  background: none;
+  font-variant-numeric: tabular-nums;
+  cursor: pointer;
+}
+
+/* --- the panel ---------------------------------------------------------------------------------------------------- */
+
+.aiplat-Panel {
+  display: flex;
+  flex-direction: column;
+  min-width: 220px;
+  background: var(--jp-layout-color1);
+  color: var(--jp-ui-font-color1);
+  font-family: var(--jp-ui-font-family);
+  font-size: var(--jp-ui-font-size1);
+  line-height: 1.45;
+}
+
+.aiplat-Panel-head {
+  display: flex;
+  flex: none;
+  align-items: center;
+  justify-content: space-between;
+  gap: 8px;
+  padding: 8px var(--aiplat-gap);
+  border-bottom: var(--aiplat-line);
+}
+
+.aiplat-Panel-head h2 {
+  margin: 0;
+  font-size: var(--jp-ui-font-size2);
+  font-weight: 600;
+}
+
+.aiplat-Panel-body {
+  flex: 1;
+  overflow: hidden auto;
+  padding-bottom: 24px;
+}
+
+.aiplat-Gateway {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: center;
+  justify-content: space-between;
+  gap: 6px;
+  padding: 10px var(--aiplat-gap);
+}
+
+.aiplat-Gateway-line {
+  display: flex;
+  flex: 1;
+  align-items: center;
+  gap: 8px;
+}
+
+.aiplat-Gateway-line .aiplat-aside {
+  margin-left: auto;
+}
+
+.aiplat-Gateway-why {
+  flex-basis: 100%;
+  margin: 2px 0 0;
+  color: var(--aiplat-quiet);
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Spend {
+  display: grid;
+  grid-template-columns: 1fr 1fr;
+  gap: 8px;
+  margin: 0;
+  padding: 2px var(--aiplat-gap) 12px;
+}
+
+.aiplat-Spend dt {
+  color: var(--aiplat-quiet);
+  font-size: var(--jp-ui-font-size0);
+}
+
+.aiplat-Spend dd {
+  margin: 0;
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Spend dt + dd {
+  color: var(--jp-ui-font-color0);
+  font-size: calc(var(--jp-ui-font-size1) * 1.55);
+  font-variant-numeric: tabular-nums;
+  font-weight: 600;
+  letter-spacing: -0.01em;
+  line-height: 1.3;
+}
+
+.aiplat-Section {
+  padding: 10px var(--aiplat-gap) 12px;
+  border-top: var(--aiplat-line);
+}
+
+.aiplat-Section > header {
+  display: flex;
+  align-items: baseline;
+  justify-content: space-between;
+  margin-bottom: 6px;
+}
+
+.aiplat-Section h3 {
+  margin: 0;
+  color: var(--jp-ui-font-color0);
+  font-size: var(--jp-ui-font-size1);
+  font-weight: 600;
+}
+
+.aiplat-Budget + .aiplat-Budget {
+  margin-top: 12px;
+}
+
+.aiplat-Budget-who {
+  overflow: hidden;
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
+
+.aiplat-Bar {
+  display: flex;
+  height: 6px;
+  margin: 4px 0;
+  border-radius: 3px;
+  background: var(--jp-layout-color3);
+  overflow: hidden;
+}
+
+.aiplat-Bar-spent {
+  min-width: 0;
+  background: var(--jp-ui-font-color1);
+  opacity: 0.75;
+}
+
+.aiplat-Bar-held {
+  background: repeating-linear-gradient(-45deg, var(--jp-ui-font-color2) 0 2px, transparent 2px 4px);
+}
+
+.aiplat-Budget[data-level="near"] .aiplat-Bar-spent {
+  background: var(--aiplat-warn);
+  opacity: 1;
+}
+
+.aiplat-Budget[data-level="over"] .aiplat-Bar-spent {
+  background: var(--aiplat-bad);
+  opacity: 1;
+}
+
+.aiplat-Budget[data-level="near"] .aiplat-Budget-percent {
+  color: var(--aiplat-warn-text);
+}
+
+.aiplat-Budget[data-level="over"] .aiplat-Budget-percent {
+  color: var(--aiplat-bad-text);
+  font-weight: 600;
+}
+
+.aiplat-Incident,
+.aiplat-Problem {
+  margin: 0;
+  padding: 6px 8px;
+  border-left: 3px solid var(--aiplat-warn);
+  background: color-mix(in srgb, var(--aiplat-warn) 8%, transparent);
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Incident + .aiplat-Incident {
+  margin-top: 6px;
+}
+
+.aiplat-Problem {
+  border-left-color: var(--aiplat-bad);
+  background: color-mix(in srgb, var(--aiplat-bad) 8%, transparent);
+}
+
+.aiplat-Problem[data-status="refused"] {
+  border-left-color: var(--aiplat-warn);
+  background: color-mix(in srgb, var(--aiplat-warn) 8%, transparent);
+}
+
+.aiplat-Problem[data-status="cancelled"] {
+  border-left-color: var(--jp-border-color1);
+  background: var(--jp-layout-color2);
+}
+
+/* --- calls -------------------------------------------------------------------------------------------------------- */
+
+.aiplat-Calls-name {
+  margin: -4px 0 6px;
+  overflow: hidden;
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
+
+.aiplat-Calls {
+  margin: 0 calc(-1 * var(--aiplat-gap));
+}
+
+.aiplat-Call {
+  display: grid;
+  grid-template-columns: 14px minmax(0, 1fr) auto;
+  column-gap: 8px;
+  align-items: center;
+  width: 100%;
+  padding: 5px var(--aiplat-gap);
+  border: none;
+  background: none;
+  color: inherit;
+  font: inherit;
+  text-align: left;
+  cursor: pointer;
+}
+
+.aiplat-Call:hover {
+  background: var(--jp-layout-color2);
+}
+
+.aiplat-Call-model {
+  overflow: hidden;
+  color: var(--jp-ui-font-color0);
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
+
+.aiplat-Call-facts {
+  grid-column: 2 / -1;
+  display: flex;
+  flex-wrap: wrap;
+  align-items: center;
+  gap: 0 6px;
+}
+
+.aiplat-Call-error {
+  color: var(--aiplat-bad-text);
+}
+
+.aiplat-Mark {
+  display: inline-flex;
+  color: var(--aiplat-quiet);
+}
+
+.aiplat-Mark[data-status="ok"] {
+  color: var(--aiplat-ok);
+}
+
+.aiplat-Mark[data-status="error"] {
+  color: var(--aiplat-bad);
+}
+
+.aiplat-Mark[data-status="refused"] {
+  color: var(--aiplat-warn);
+}
+
+.aiplat-Teach p {
+  margin: 0 0 8px;
+}
+
+.aiplat-Teach pre {
+  margin: 0 0 8px;
+  padding: 8px 10px;
+  border: var(--jp-border-width) solid var(--jp-cell-editor-border-color);
+  border-radius: var(--aiplat-radius);
+  background: var(--jp-cell-editor-background);
+  color: var(--jp-content-font-color1);
+  font-family: var(--jp-code-font-family);
+  font-size: var(--jp-code-font-size);
+  line-height: var(--jp-code-line-height);
+  white-space: pre-wrap;
+}
+
+.aiplat-Teach-magic {
+  color: var(--jp-mirror-editor-meta-color);
+}
+
+/* --- the record of a call ------------------------------------------------------------------------------------------ */
+
+.aiplat-RecordPanel {
+  overflow: auto;
+  background: var(--jp-layout-color0);
+  color: var(--jp-content-font-color1);
+  font-family: var(--jp-ui-font-family);
+  font-size: var(--jp-ui-font-size1);
+  line-height: 1.5;
+}
+
+.aiplat-RecordPanel > p {
+  margin: 20px;
+}
+
+.aiplat-Record {
+  max-width: 860px;
+  padding: 20px 24px 48px;
+}
+
+.aiplat-Record h2,
+.aiplat-Record h3 {
+  margin: 0;
+  color: var(--jp-ui-font-color0);
+  font-weight: 600;
+}
+
+.aiplat-Record h2 {
+  font-size: var(--jp-ui-font-size3);
+}
+
+.aiplat-Record h3 {
+  font-size: var(--jp-ui-font-size1);
+}
+
+.aiplat-Record-head {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: flex-start;
+  justify-content: space-between;
+  gap: 8px;
+}
+
+.aiplat-Record-head code,
+.aiplat-Columns dd {
+  font-family: var(--jp-code-font-family);
+  font-size: var(--jp-code-font-size);
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Record-head code {
+  color: var(--aiplat-quiet);
+}
+
+.aiplat-Record .aiplat-Problem {
+  margin: 14px 0 0;
+}
+
+.aiplat-Summary {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 4px 32px;
+  margin: 16px 0;
+  padding: 12px 0;
+  border: solid var(--jp-border-color2);
+  border-width: var(--jp-border-width) 0;
+}
+
+.aiplat-Summary dt,
+.aiplat-Columns dt {
+  color: var(--aiplat-quiet);
+  font-size: var(--jp-ui-font-size0);
+}
+
+.aiplat-Summary dd {
+  margin: 0;
+  color: var(--jp-ui-font-color0);
+  font-size: var(--jp-ui-font-size2);
+  font-variant-numeric: tabular-nums;
+}
+
+.aiplat-Block {
+  margin-bottom: 16px;
+}
+
+.aiplat-Block pre {
+  margin: 6px 0 0;
+  padding: 10px 12px;
+  border-radius: var(--aiplat-radius);
+  background: var(--jp-layout-color2);
+  color: var(--jp-content-font-color1);
+  font-family: var(--jp-code-font-family);
+  font-size: var(--jp-code-font-size);
+  line-height: 1.5;
+  white-space: pre-wrap;
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Block[data-kind="answer"] pre {
+  border-left: 3px solid var(--jp-brand-color1);
+  background: var(--jp-layout-color1);
+}
+
+.aiplat-Columns {
+  display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(250px, 1fr));
+  gap: 20px 32px;
+  padding-top: 16px;
+  border-top: var(--aiplat-line);
+}
+
+.aiplat-Columns dl {
+  margin: 6px 0 0;
+}
+
+.aiplat-Columns dl > div {
+  padding: 3px 0;
+}
+
+.aiplat-Columns dd {
+  margin: 0;
+}
+
+/* --- the answer in a cell's output --------------------------------------------------------------------------------- */
+
+.aiplat-Answer {
+  padding: 2px 0 4px;
+  font-family: var(--jp-content-font-family);
+}
+
+.aiplat-Answer pre.aiplat-Answer-body {
+  margin: 0;
+  padding: var(--jp-code-padding) 0;
+  color: var(--jp-content-font-color1);
+  font-family: var(--jp-code-font-family);
+  font-size: var(--jp-code-font-size);
+  line-height: var(--jp-code-line-height);
+  white-space: pre-wrap;
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Answer .aiplat-Answer-body.jp-RenderedHTMLCommon {
+  max-width: 80ch;
+  padding-right: 0;
+}
+
+.aiplat-Answer[data-status="cancelled"] .aiplat-Answer-body {
+  opacity: 0.75;
+}
+
+.aiplat-Answer-reason {
+  margin: 4px 0;
+  padding: 6px 10px;
+  border-left: 3px solid var(--aiplat-bad);
+  background: color-mix(in srgb, var(--aiplat-bad) 8%, transparent);
+  color: var(--jp-content-font-color1);
+  font-size: var(--jp-ui-font-size1);
+  line-height: 1.5;
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Answer[data-status="refused"] .aiplat-Answer-reason {
+  border-left-color: var(--aiplat-warn);
+  background: color-mix(in srgb, var(--aiplat-warn) 8%, transparent);
+}
+
+.aiplat-Answer[data-status="cancelled"] .aiplat-Answer-reason {
+  border-left-color: var(--jp-border-color1);
+  background: var(--jp-layout-color2);
+}
+
+.aiplat-Answer-facts {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: center;
+  gap: 2px 0;
+  margin-top: 4px;
+  color: var(--aiplat-quiet);
+  font-family: var(--jp-ui-font-family);
+  font-size: var(--jp-ui-font-size0);
+  font-variant-numeric: tabular-nums;
+  line-height: 20px;
+}
+
+.aiplat-Answer-facts > * + *::before {
+  content: "\xb7";
+  display: inline-block;
+  width: 14px;
+  color: var(--jp-ui-font-color2);
+  text-align: center;
+}
+
+.aiplat-Answer-facts > .aiplat-Tag {
+  margin-left: 6px;
+}
+
+.aiplat-Answer-facts > .aiplat-Tag::before {
+  content: none;
+}
+
+.aiplat-Answer-id,
+.aiplat-Answer-copy {
+  padding: 0;
+  border: none;
+  background: none;
+  color: inherit;
+  font: inherit;
+  cursor: pointer;
+}
+
+.aiplat-Answer-id {
+  font-family: var(--jp-code-font-family);
+}
+
+.aiplat-Answer-id:hover,
+.aiplat-Answer-copy:hover {
+  color: var(--jp-content-link-color);
+  text-decoration: underline;
+}
+
+.aiplat-Answer-copy {
+  opacity: 0;
+}
+
+.aiplat-Answer:hover .aiplat-Answer-copy,
+.aiplat-Answer-copy:focus-visible {
+  opacity: 1;
+}
+
+/* --- the dashboard's tab ------------------------------------------------------------------------------------------- */
+
+.aiplat-Dashboard {
+  display: flex;
+  flex-direction: column;
+  background: var(--jp-layout-color0);
+}
+
+.aiplat-Dashboard-frame {
+  flex: 1;
+}
+
+.aiplat-Dashboard-notice {
+  flex: 1;
+  display: flex;
+  flex-direction: column;
+  align-items: center;
+  justify-content: center;
+  gap: 10px;
+  color: var(--jp-ui-font-color1);
+  font-family: var(--jp-ui-font-family);
+}
+
+.aiplat-Dashboard-notice.lm-mod-hidden,
+.aiplat-Dashboard-frame.lm-mod-hidden {
+  display: none;
+}
+
+.aiplat-Dashboard-notice p {
+  margin: 0;
+}
+`,""]),t.d(r,{},{A:n})},314(a){a.exports=function(a){var r=[];return r.toString=function(){return this.map(function(r){var t="",e=void 0!==r[5];return r[4]&&(t+="@supports (".concat(r[4],") {")),r[2]&&(t+="@media ".concat(r[2]," {")),e&&(t+="@layer".concat(r[5].length>0?" ".concat(r[5]):""," {")),t+=a(r),e&&(t+="}"),r[2]&&(t+="}"),r[4]&&(t+="}"),t}).join("")},r.i=function(a,t,e,o,i){"string"==typeof a&&(a=[[null,a,void 0]]);var n={};if(e)for(var l=0;l<this.length;l++){var p=this[l][0];null!=p&&(n[p]=!0)}for(var d=0;d<a.length;d++){var c=[].concat(a[d]);e&&n[c[0]]||(void 0!==i&&(void 0===c[5]||(c[1]="@layer".concat(c[5].length>0?" ".concat(c[5]):""," {").concat(c[1],"}")),c[5]=i),t&&(c[2]&&(c[1]="@media ".concat(c[2]," {").concat(c[1],"}")),c[2]=t),o&&(c[4]?(c[1]="@supports (".concat(c[4],") {").concat(c[1],"}"),c[4]=o):c[4]="".concat(o)),r.push(c))}},r}},601(a){a.exports=function(a){return a[1]}},72(a){var r=[];function t(a){for(var t=-1,e=0;e<r.length;e++)if(r[e].identifier===a){t=e;break}return t}function e(a,e){for(var o={},i=[],n=0;n<a.length;n++){var l=a[n],p=e.base?l[0]+e.base:l[0],d=o[p]||0,c="".concat(p," ").concat(d);o[p]=d+1;var s=t(c),u={css:l[1],media:l[2],sourceMap:l[3],supports:l[4],layer:l[5]};if(-1!==s)r[s].references++,r[s].updater(u);else{var f=function(a,r){var t=r.domAPI(r);return t.update(a),function(r){r?(r.css!==a.css||r.media!==a.media||r.sourceMap!==a.sourceMap||r.supports!==a.supports||r.layer!==a.layer)&&t.update(a=r):t.remove()}}(u,e);e.byIndex=n,r.splice(n,0,{identifier:c,updater:f,references:1})}i.push(c)}return i}a.exports=function(a,o){var i=e(a=a||[],o=o||{});return function(a){a=a||[];for(var n=0;n<i.length;n++){var l=t(i[n]);r[l].references--}for(var p=e(a,o),d=0;d<i.length;d++){var c=t(i[d]);0===r[c].references&&(r[c].updater(),r.splice(c,1))}i=p}}},659(a){var r={};a.exports=function(a,t){var e=function(a){if(void 0===r[a]){var t=document.querySelector(a);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(a){t=null}r[a]=t}return r[a]}(a);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(t)}},540(a){a.exports=function(a){var r=document.createElement("style");return a.setAttributes(r,a.attributes),a.insert(r,a.options),r}},56(a,r,t){a.exports=function(a){var r=t.nc;r&&a.setAttribute("nonce",r)}},206(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var r=a.insertStyleElement(a);return{update:function(t){var e,o,i;e="",t.supports&&(e+="@supports (".concat(t.supports,") {")),t.media&&(e+="@media ".concat(t.media," {")),(o=void 0!==t.layer)&&(e+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),e+=t.css,o&&(e+="}"),t.media&&(e+="}"),t.supports&&(e+="}"),(i=t.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(i))))," */")),a.styleTagTransform(e,r,a.options)},remove:function(){var a;null===(a=r).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,r){if(r.styleSheet)r.styleSheet.cssText=a;else{for(;r.firstChild;)r.removeChild(r.firstChild);r.appendChild(document.createTextNode(a))}}},579(a,r,t){var e=t(72),o=t.n(e),i=t(206),n=t.n(i),l=t(659),p=t.n(l),d=t(56),c=t.n(d),s=t(540),u=t.n(s),f=t(113),v=t.n(f),g=t(475),m={};m.styleTagTransform=v(),m.setAttributes=c(),m.insert=p().bind(null,"head"),m.domAPI=n(),m.insertStyleElement=u(),o()(g.A,m),g.A&&g.A.locals&&g.A.locals}}]);

@@ -1,0 +1,110 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { ReactElement } from 'react';
+
+import { count, seconds } from '../figures';
+import type { IPlatform } from '../tokens';
+import type { ICallRow } from '../wire';
+import { Section, StatusMark, statusWord } from './parts';
+
+interface IProps {
+  readonly model: IPlatform;
+  readonly trans: TranslationBundle;
+  readonly open: (callId: string) => void;
+}
+
+/** A call's time of day when it was today, its date before. */
+export function when(startedAt: string, now: Date): string {
+  const at = new Date(startedAt);
+  if (Number.isNaN(at.getTime())) {
+    return '';
+  }
+  return at.toDateString() === now.toDateString()
+    ? at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    : at.toLocaleDateString([], { day: 'numeric', month: 'short' });
+}
+
+function CallItem({ call, model, trans, open }: IProps & { call: ICallRow }): ReactElement {
+  const word = statusWord(call.status, trans);
+  const tokens =
+    call.inputTokens === null || call.outputTokens === null
+      ? null
+      : trans.__('%1 → %2 tokens', count(call.inputTokens), count(call.outputTokens));
+  const facts = [when(call.startedAt, new Date()), seconds(call.latencyS, ''), tokens];
+  return (
+    <li>
+      <button
+        type="button"
+        className="aiplat-Call"
+        data-call={call.callId}
+        title={call.startedAt}
+        onClick={() => open(call.callId)}
+      >
+        <StatusMark status={call.status} word={call.errorType ? `${word}: ${call.errorType}` : word} />
+        <span className="aiplat-Call-model">{call.model}</span>
+        <span className="aiplat-figure">
+          {call.costUsd === null && call.status !== 'ok' ? '–' : model.money(call.costUsd)}
+        </span>
+        <span className="aiplat-Call-facts aiplat-note">
+          {call.errorType && <span className="aiplat-Call-error">{call.errorType}</span>}
+          {facts.filter(Boolean).join(' · ')}
+          {call.cache === 'hit' && <span className="aiplat-Tag">{trans.__('cached')}</span>}
+        </span>
+      </button>
+    </li>
+  );
+}
+
+/** What to do when there is nothing to list yet. */
+function Teach({ trans, insert }: { trans: TranslationBundle; insert: (() => void) | null }): ReactElement {
+  return (
+    <div className="aiplat-Teach">
+      <p>{trans.__('No AI calls here yet. Write a cell that begins with %%ai, and run it:')}</p>
+      <pre>
+        <span className="aiplat-Teach-magic">%%ai</span>
+        {`\n${trans.__('Explain in one sentence what a p-value is.')}`}
+      </pre>
+      <p className="aiplat-note">
+        {trans.__('Each call is listed here with its cost, answered or not. Click one for the full record.')}
+      </p>
+      {insert && (
+        <button type="button" className="aiplat-Button" onClick={insert}>
+          {trans.__('Insert this cell')}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** The last calls of one notebook. */
+export function Calls(
+  props: IProps & {
+    notebook: string | null;
+    calls: readonly ICallRow[] | null;
+    problem: string;
+    insert: (() => void) | null;
+  }
+): ReactElement {
+  const { trans, notebook, calls, problem, insert } = props;
+  const name = notebook?.split('/').pop();
+  return (
+    <Section
+      title={notebook ? trans.__('This notebook') : trans.__('Last calls')}
+      aside={calls?.length ? trans._n('%1 call', '%1 calls', calls.length) : undefined}
+    >
+      {name && (
+        <p className="aiplat-note aiplat-Calls-name" title={notebook ?? ''}>
+          {name}
+        </p>
+      )}
+      {problem && <p className="aiplat-Problem">{problem}</p>}
+      {calls?.length === 0 && <Teach trans={trans} insert={insert} />}
+      {calls && calls.length > 0 && (
+        <ul className="aiplat-list aiplat-Calls">
+          {calls.map(call => (
+            <CallItem key={call.callId} {...props} call={call} />
+          ))}
+        </ul>
+      )}
+    </Section>
+  );
+}
