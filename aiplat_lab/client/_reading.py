@@ -1,0 +1,140 @@
+"""Where rows come from: the gateway, or a sealed snapshot; the same answers from both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from aiplat_lab.client._sending import HEADERS, checked, error_of
+from aiplat_lab.client._wire import Pool, Reply, unreachable
+from aiplat_lab.core.errors import LedgerError
+from aiplat_lab.gateway.reading import plain, plain_row, whole_call
+
+_ARROW = "application/vnd.apache.arrow.stream"
+
+
+class Reader(Protocol):
+    """What can be read."""
+
+    def query(self, sql: str, params: Any) -> bytes:  # Any: a list or a mapping of what SQL can bind
+        """The rows of a read-only statement, as an Arrow IPC stream."""
+        ...
+
+    def view(self, name: str, filters: Mapping[str, Any]) -> bytes:
+        """The rows of a named view, as an Arrow IPC stream."""
+        ...
+
+    def rows(self, name: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a named view, as JSON holds them: money and times are text."""
+        ...
+
+    def call(self, call_id: str) -> dict[str, Any]:
+        """One call with what was asked and answered."""
+        ...
+
+    def verify(self) -> dict[str, Any]:
+        """Whether the hash chain holds."""
+        ...
+
+
+class GatewayReader:
+    """Reads through the gateway."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def query(self, sql: str, params: Any) -> bytes:  # Any: as in `Reader`
+        """As `Reader.query`."""
+        return self._arrow("/api/query", {"sql": sql, "params": plain(params)})
+
+    def view(self, name: str, filters: Mapping[str, Any]) -> bytes:
+        """As `Reader.view`."""
+        return self._arrow(f"/api/views/{name}", plain(filters))
+
+    def rows(self, name: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """As `Reader.rows`."""
+        rows: list[dict[str, Any]] = self.ask("POST", f"/api/views/{name}", plain(filters))["rows"]
+        return rows
+
+    def call(self, call_id: str) -> dict[str, Any]:
+        """As `Reader.call`."""
+        found: dict[str, Any] = self.ask("GET", f"/api/calls/{call_id}")
+        return found
+
+    def verify(self) -> dict[str, Any]:
+        """As `Reader.verify`."""
+        found: dict[str, Any] = self.ask("POST", "/api/verify", {})
+        return found
+
+    def ask(self, method: str, path: str, data: Any = None, *, again: bool = True) -> Any:  # Any: JSON
+        """The JSON that a route answers.
+
+        Args:
+            method: of HTTP.
+            path: the route.
+            data: the body.
+            again: whether the request may be sent twice; only where that does no harm.
+
+        Raises:
+            AiplatError: as the gateway says, or there is no gateway.
+        """
+        body = b"" if data is None else json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+        return checked(self._exchange(method, path, {**HEADERS, "Accept": "application/json"}, body, again=again))
+
+    def _arrow(self, path: str, data: Any) -> bytes:  # Any: JSON
+        body = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+        reply = self._exchange("POST", path, {**HEADERS, "Accept": _ARROW}, body, again=True)
+        if reply.status != 200:
+            raise error_of(reply)
+        return reply.body
+
+    def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes, *, again: bool) -> Reply:
+        for last in (not again, True):
+            connection = self._pool.take(fresh=again and last)
+            try:
+                return connection.ask(method, path, headers, body)
+            except OSError as error:
+                if last:
+                    raise unreachable(self._pool.target, error) from None
+            finally:
+                self._pool.give(connection)
+        raise AssertionError("the last try returns or raises")
+
+
+class SnapshotReader:
+    """Reads a sealed snapshot; no gateway is needed.
+
+    Raises:
+        LedgerError: the file is missing, damaged, or no snapshot.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from aiplat_lab.ledger import Snapshot  # loads DuckDB, for readers of snapshots alone
+
+        self._snapshot = Snapshot(path)
+
+    def query(self, sql: str, params: Any) -> bytes:  # Any: as in `Reader`
+        """As `Reader.query`."""
+        return self._snapshot.query(sql, params)
+
+    def view(self, name: str, filters: Mapping[str, Any]) -> bytes:
+        """As `Reader.view`."""
+        return self._snapshot.view(name, plain(filters))
+
+    def rows(self, name: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """As `Reader.rows`."""
+        return [plain_row(row) for row in self._snapshot.view_rows(name, plain(filters))]
+
+    def call(self, call_id: str) -> dict[str, Any]:
+        """As `Reader.call`."""
+        rows = self._snapshot.view_rows("call", {"call_id": call_id})
+        if not rows:
+            raise LedgerError(f"the snapshot holds no call {call_id!r}; `aiplat calls --snapshot FILE` lists what it holds")
+        return whole_call(rows[0], self._snapshot.payload)
+
+    def verify(self) -> dict[str, Any]:
+        """As `Reader.verify`."""
+        found = self._snapshot.verify()
+        return {"ok": found.ok, "rows": found.rows, "first_bad_seq": found.first_bad_seq, "reason": found.reason}

@@ -1,0 +1,87 @@
+"""What is sent for one call, and what is sent after a failure: each call is finished or reported, once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from aiplat_lab.client._wire import Reply, Target, unreachable
+from aiplat_lab.core.errors import AiplatError, CallLost, GatewayUnavailable, from_wire
+from aiplat_lab.core.ids import new_id
+from aiplat_lab.core.types import Request
+
+MOST_SENDS = 4
+"""How often one call is sent when the gateway goes away each time."""
+PATH = "/api/calls"
+HEADERS = {"Content-Type": "application/json"}
+
+
+class Sending:
+    """One call on its way.
+
+    A call whose connection broke is sent again under the same id: the gateway answers it from the ledger when it was recorded.
+    When a gateway was killed in the middle of it, nobody knows the answer, and the call is made once more under a new id that
+    names the lost one as its parent.
+    """
+
+    def __init__(self, request: Request, target: Target) -> None:
+        self.request = request
+        self.sent = 0
+        self._target = target
+        self._renewed = False
+
+    def body(self) -> bytes:
+        """What to send now."""
+        self.sent += 1
+        return json.dumps(self.request.to_json(), ensure_ascii=False).encode("utf-8", "replace")
+
+    def broke(self, error: OSError, *, shown: bool = False) -> None:
+        """The connection broke; returns when the call is to be sent again.
+
+        Args:
+            error: how it broke.
+            shown: whether a part of the answer was given away already.
+
+        Raises:
+            GatewayUnavailable: it is not to be sent again.
+        """
+        if shown:
+            raise GatewayUnavailable(
+                "the gateway went away in the middle of this answer; the text until then is not whole. Run it again to have all of it. "
+                f"The ledger shows the call as {self.request.call_id}.",
+                call_id=self.request.call_id,
+            ) from None
+        if self.sent >= MOST_SENDS:
+            raise unreachable(self._target, error, call_id=self.request.call_id) from None
+
+    def failed(self, error: AiplatError, *, shown: bool = False) -> None:
+        """The gateway answered with an error; returns when the call is to be made again under a new id.
+
+        Raises:
+            AiplatError: `error`, otherwise.
+        """
+        if not isinstance(error, CallLost) or self._renewed or shown:
+            raise error from None
+        self._renewed = True
+        self.request = replace(self.request, call_id=new_id(), parent_id=self.request.call_id)
+
+
+def error_of(reply: Reply) -> AiplatError:
+    """The error that an answer holds."""
+    data = reply.json()
+    error = data.get("error") if isinstance(data, dict) else None
+    if isinstance(error, dict) and "type" in error:
+        return from_wire(error)
+    return GatewayUnavailable(f"what answers there is not an aiplat-lab gateway: HTTP {reply.status}. Check AIPLAT_GATEWAY.")
+
+
+def checked(reply: Reply) -> Any:  # Any: JSON
+    """The JSON of a good answer.
+
+    Raises:
+        AiplatError: the answer holds an error.
+    """
+    if reply.status != 200:
+        raise error_of(reply)
+    return reply.json()
