@@ -14,7 +14,7 @@ _PER_MTOK = 10**6
 ASSUMED_OUTPUT_TOKENS = 8192
 """What a model of unknown limit is allowed to write under a hard budget when the caller sets no `max_tokens`."""
 _MESSAGE_TOKENS = 8
-_REQUEST_TOKENS = 8
+_REQUEST_TOKENS = 16
 _TOOL_TOKENS = 1024
 _IMAGE_TOKENS = 50_000
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -121,15 +121,22 @@ class Worst:
         return all(rate.fixed == 0 and rate.per_token == 0 for rate in self.rates)
 
 
-def worst(request: Request, priced: Iterable[tuple[Deployment, Price]]) -> Worst:
-    """The worst case of `request` over every deployment that may be tried."""
-    tokens = input_bound(request)
+def worst(request: Request, priced: Iterable[tuple[Deployment, Price]], inputs: Mapping[str, int] | None = None) -> Worst:
+    """The worst case of `request` over every deployment that may be tried.
+
+    Args:
+        request: the request.
+        priced: the deployments with their prices.
+        inputs: input tokens by a deployment's name, where more is known than the bound for bytes.
+    """
+    bound = input_bound(request)
     writes = request.operation == "chat"
     rates = []
     for deployment, price in priced:
         into = max(price.input_usd_per_mtok, price.cache_write_usd_per_mtok or 0, price.cache_read_usd_per_mtok or 0)
         out = max(price.output_usd_per_mtok, price.reasoning_usd_per_mtok or 0) if writes else Decimal(0)
         most = deployment.max_output_tokens
+        tokens = (inputs or {}).get(deployment.name, bound)
         rates.append(
             _Rate(
                 fixed=to_nano(Decimal(into)) * min(tokens, deployment.context_tokens or tokens),

@@ -7,6 +7,7 @@ gateway's one event loop, so no other call can come between the check and the ho
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from aiplat_lab.core.settings import BudgetSettings, Settings
 from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, Request, utc_now
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies._worst import ASSUMED_OUTPUT_TOKENS, NANO, Worst, choices, output_limit, to_nano, to_usd, worst
+from aiplat_lab.policies._worst import ASSUMED_OUTPUT_TOKENS, NANO, Worst, choices, input_bound, output_limit, to_nano, to_usd, worst
 from aiplat_lab.prices import price_for
 
 MIN_OUTPUT_TOKENS = 16
@@ -27,6 +28,7 @@ MIN_OUTPUT_TOKENS = 16
 GOOD_OUTPUT_TOKENS = 1024
 """A call without a limit of its own takes an answer this long rather than wait for other calls to end."""
 _LEASE_S = 30.0
+_MAX_KNOWN_INPUTS = 20_000
 _BILLED_FAILURES = frozenset({"cut_off", "timeout", "bad_reply"})
 
 
@@ -87,7 +89,10 @@ class _Ask:
     call: Call
     hard: tuple[Counter, ...]
     counters: tuple[Counter, ...]
+    priced: Sequence[tuple[Deployment, Price]]
     worst: Worst
+    inputs: dict[str, int]
+    """Input tokens by deployment, where they are known."""
     limit_tokens: int | None
     """The caller's own limit."""
     full_tokens: int
@@ -106,6 +111,42 @@ class _Book:
     waiting: list[_Ask] = field(default_factory=list)
 
 
+class _Inputs:
+    """What is known of the number of input tokens beyond the bound for bytes: the same question has the same number, and a
+    deployment that once counted more than the bound may do so again."""
+
+    def __init__(self) -> None:
+        self._counted: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._excess: dict[str, int] = {}
+
+    def of(self, call: Call, deployments: Iterable[Deployment]) -> dict[str, int]:
+        """Input tokens of the call by the names of the deployments for which more is known."""
+        asked = str(call.state.get("request_hash", ""))
+        known: dict[str, int] = {}
+        for deployment in deployments:
+            name = deployment.name
+            counted = self._counted.get((name, asked))
+            if counted is not None:
+                known[name] = counted
+            elif name in self._excess:
+                known[name] = input_bound(call.request) + self._excess[name]
+        return known
+
+    def learn(self, call: Call) -> None:
+        """Notes what the provider counted."""
+        usage = call.response.usage if call.response is not None else None
+        if usage is None or call.deployment is None or call.cache == "hit":
+            return
+        name, counted = call.deployment.name, usage.total_input_tokens
+        key = (name, str(call.state.get("request_hash", "")))
+        self._counted[key] = max(counted, self._counted.pop(key, 0))
+        if len(self._counted) > _MAX_KNOWN_INPUTS:
+            self._counted.popitem(last=False)
+        excess = counted - input_bound(call.request)
+        if excess > self._excess.get(name, 0):
+            self._excess[name] = excess
+
+
 @register("policy", "budget")
 class Budget:
     """Refuses a call that might cost more than a hard budget has left; soft budgets only flag and alert.
@@ -122,6 +163,7 @@ class Budget:
         self._zone = settings.time_zone
         self._kinds = {name: provider.kind for name, provider in settings.providers.items()}
         self._book = _Book()
+        self._inputs = _Inputs()
         now = clock()
         for budget in settings.budgets:
             counter = Counter(budget, to_nano(budget.limit_usd), now, None)
@@ -154,7 +196,7 @@ class Budget:
             self._only_priced(call, hard[0], [one for one, _ in known])
         if not known:
             return
-        ask = _ask(call, hard, counters, known)
+        ask = _ask(call, hard, counters, known, self._inputs.of(call, call.deployments))
         if not self._blocked(ask, ()) and self._grant(ask):
             return
         await self._wait(ask)
@@ -166,6 +208,7 @@ class Budget:
         if not counters:
             return
         cost = self._cost(call, hold)
+        self._inputs.learn(call)
         if hold is not None:
             self._release(call.id, hold)
             if call.cost_usd is not None and cost > hold.nano:
@@ -233,6 +276,9 @@ class Budget:
         Raises:
             BudgetExceeded: it cannot fit even once every other call has ended.
         """
+        inputs = self._inputs.of(ask.call, [one for one, _ in ask.priced])
+        if inputs != ask.inputs:
+            ask.inputs, ask.worst = inputs, worst(ask.call.request, ask.priced, inputs)
         free = min((counter.free for counter in ask.hard), default=None)
         tokens = ask.full_tokens
         if free is not None and ask.worst.nano(tokens) > free:
@@ -373,7 +419,9 @@ def may_have_cost(call: Call) -> bool:
     return True
 
 
-def _ask(call: Call, hard: tuple[Counter, ...], counters: tuple[Counter, ...], priced: Sequence[tuple[Deployment, Price]]) -> _Ask:
+def _ask(
+    call: Call, hard: tuple[Counter, ...], counters: tuple[Counter, ...], priced: Sequence[tuple[Deployment, Price]], inputs: dict[str, int]
+) -> _Ask:
     request = call.request
     limit = output_limit(request) if request.operation == "chat" else 0
     full, capped = limit, False
@@ -382,7 +430,7 @@ def _ask(call: Call, hard: tuple[Counter, ...], counters: tuple[Counter, ...], p
         capped = len(known) < len(priced) and bool(hard)
         full = max(known) if known and not capped else max([ASSUMED_OUTPUT_TOKENS, *known])
         full *= choices(request)
-    return _Ask(call, hard, counters, worst(request, priced), limit, full, capped)
+    return _Ask(call, hard, counters, priced, worst(request, priced, inputs), inputs, limit, full, capped)
 
 
 def _limit(call: Call, tokens: int) -> None:
