@@ -1,0 +1,18 @@
+"""The `%%ai` and `%ai` magics.
+
+`%load_ext aiplat_lab` loads this package and `_magics` alone; whatever a cell needs is loaded by the first cell that runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiplat_lab.magic._magics import AiMagics
+
+__all__ = ["AiMagics", "load"]
+
+
+def load(ipython: Any) -> None:  # Any: IPython's shell, which comes without types
+    """Adds `%ai` and `%%ai` to a shell. Contacts nobody; loading it again changes nothing."""
+    if "AiMagics" not in ipython.magics_manager.registry:
+        ipython.register_magics(AiMagics)

@@ -1,0 +1,242 @@
+"""One `%%ai` cell: its first line, its text, the call, its output."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from aiplat_lab.client import Client, connect
+from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, UsageError
+from aiplat_lab.core.settings import Environment, environment
+from aiplat_lab.core.types import Attribution, Message, Request, Response
+from aiplat_lab.magic import _formats
+from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
+from aiplat_lab.magic._interpolate import interpolate
+from aiplat_lab.magic._live import Live
+from aiplat_lab.magic._options import Format, Options, parse
+from aiplat_lab.magic._place import Place, place
+from aiplat_lab.magic._reply import Reply, not_json
+
+if TYPE_CHECKING:
+    from aiplat_lab.magic._magics import AiMagics
+
+_NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
+
+
+class Session:
+    """What the cells of one kernel share: the connection, the display currency, the last reply."""
+
+    def __init__(self, shell: Any) -> None:  # Any: IPython's shell, which comes without types
+        self.shell = shell
+        self.environment: Environment = environment()
+        self.client: Client = connect()
+        self.last: Reply | None = None
+        self._money: tuple[str, Decimal] | None = None
+        self._default_model = ""
+
+    def money(self) -> tuple[str, Decimal]:
+        """The currency of display, and units of it for one US dollar; asked of the gateway once."""
+        if self._money is None:
+            self._ask_status()
+        return self._money or ("USD", Decimal(1))
+
+    def default_model(self) -> str:
+        """The model of a cell that names none, as the settings say."""
+        if not self._default_model:
+            self._ask_status()
+        return self._default_model
+
+    def model_names(self) -> list[str]:
+        """The models that can be named."""
+        return [str(model["name"]) for model in self.client.models()]
+
+    def publish(self, data: Mapping[str, Any], *, display_id: str, update: bool) -> None:  # Any: MIME data
+        """Sends one output of the running cell, or the next state of it."""
+        call = data.get("application/vnd.aiplat.call+json") or {}
+        metadata = {
+            "jupyter_ai": {"provider_id": call.get("provider", ""), "model_id": call.get("response_model") or call.get("model", "")}
+        }
+        self.shell.display_pub.publish(dict(data), metadata, transient={"display_id": display_id}, update=update)
+
+    def _ask_status(self) -> None:
+        status = self.client.status()
+        try:
+            rate = Decimal(str(status.get("usd_rate") or 1))
+        except InvalidOperation:
+            rate = Decimal(1)
+        self._money = (str(status.get("currency") or "USD"), rate)
+        self._default_model = str(status.get("default_model") or "")
+
+
+class Cell:
+    """One cell on its way from text to output."""
+
+    def __init__(self, session: Session, options: Options, here: Place, request: Request) -> None:
+        self.session = session
+        self.options = options
+        self.here = here
+        self.request = request
+        self.format: Format = options.format or "markdown"
+        self._display_id = uuid.uuid4().hex
+        self._live = Live(self._show, self._partial)
+
+    def run(self) -> Reply:
+        """Makes the call and shows it.
+
+        Raises:
+            AiplatError: it failed, was refused or was interrupted; what had come until then is shown and marked.
+        """
+        try:
+            response = self._ask()
+        except KeyboardInterrupt:
+            error = CallCancelled(
+                "interrupted: the call was cancelled at the provider, and what had come until then is kept and recorded. "
+                f"Run the cell again to ask again. (call {self.request.call_id})",
+                call_id=self.request.call_id,
+            )
+            self._fail(error, "cancelled")
+            raise error from None
+        except AiplatError as error:
+            self._fail(error, "refused" if isinstance(error, CallRefused) else "cancelled" if isinstance(error, CallCancelled) else "error")
+            raise
+        return self._finish(response)
+
+    def _ask(self) -> Response:
+        client = self.session.client
+        if not self.request.stream:
+            return client.chat(self.request)
+        follow = self.here.kernel and not self.here.headless and not self.options.quiet
+        with client.stream(self.request) as stream:
+            for piece in stream:
+                self._live.add(piece) if follow else self._live.keep(piece)
+            response = stream.response
+        if response is None:
+            raise CallCancelled("the call was cancelled before its end", call_id=self.request.call_id)
+        return response
+
+    def _finish(self, response: Response) -> Reply:
+        if response.call_id:
+            self.request = replace(self.request, call_id=response.call_id)
+        text = _formats.shown(self.format, response.text)
+        error = not_json(response, response.text) if self.format == "json" and _formats.parse_json(response.text) is None else None
+        data = bundle(self._answer(text, "ok", response=response, error=error))
+        reply = Reply(text, request=self.request, response=response, bundle=data)
+        self._keep(reply)
+        self._end(data)
+        if error is not None:
+            raise error
+        if self.format == "code" and self.here.kernel and not self.here.headless and not self.options.quiet:
+            self.session.shell.set_next_input(text, replace=False)
+        return reply
+
+    def _fail(self, error: AiplatError, status: Status) -> None:
+        """Shows what had come, and the call's id, where a call was begun."""
+        text = self._live.text()
+        if not text and not error.call_id:
+            return
+        if error.call_id:
+            self.request = replace(self.request, call_id=error.call_id)
+        self._end(bundle(self._answer(text, status, error=error)))
+
+    def _answer(self, text: str, status: Status, *, response: Response | None = None, error: AiplatError | None = None) -> Answer:
+        currency, rate = self.session.money() if response is not None else ("USD", Decimal(1))
+        return Answer(
+            request=self.request,
+            text=text,
+            format=self.format,
+            status=status,
+            response=response,
+            error=error,
+            currency=currency,
+            usd_rate=rate,
+        )
+
+    def _keep(self, reply: Reply) -> None:
+        names = {"_ai": reply, **({self.options.out: reply} if self.options.out else {})}
+        self.session.last = reply
+        self.session.shell.push(names, interactive=False)
+        if self.options.out:
+            self.session.shell.push({self.options.out: reply})
+
+    def _end(self, data: Bundle) -> None:
+        if not self.options.quiet:
+            self._live.end(data)
+
+    def _show(self, data: Mapping[str, Any], *, update: bool) -> None:  # Any: MIME data
+        self.session.publish(data, display_id=self._display_id, update=update)
+
+    def _partial(self, text: str) -> Bundle:
+        return partial(self._answer(text, "running"))
+
+
+def run(magics: AiMagics, line: str, body: str) -> None:
+    """Runs one cell.
+
+    Raises:
+        AiplatError: as its kind says; one line, and the cell has failed.
+    """
+    options = parse(line)
+    if not body.strip():
+        raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
+    session = magics.session()
+    here = place(session.shell, session.environment)
+    prompt = interpolate(body.strip("\n").rstrip(), variables(session.shell), strict=here.headless, lenient=options.lenient)
+    for warning in prompt.warnings:
+        sys.stderr.write(f"%%ai: {warning}\n")
+    form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
+    text = f"{prompt.text}\n\n{form}" if form else prompt.text
+    request = Request(
+        model=model_name(magics, options.model),
+        messages=(*((Message("system", options.system),) if options.system else ()), Message("user", text)),
+        settings=dict(options.settings),
+        stream=options.stream if options.stream is not None else not here.headless,
+        cache=options.cache,
+        timeout_s=options.timeout_s,
+        attribution=attribution(session, options, here),
+    )
+    Cell(session, options, here, request).run()
+
+
+def attribution(session: Session, options: Options, here: Place) -> Attribution:
+    """Who pays for a cell, and where it stands."""
+    known = session.environment.attribution
+    return replace(
+        known,
+        surface="magic",
+        team=options.team or known.team,
+        project=options.project or known.project,
+        notebook=here.notebook,
+        cell_id=here.cell_id,
+        tags=dict(options.tags),
+    )
+
+
+def variables(shell: Any) -> Mapping[str, Any]:  # Any: IPython's shell, and whatever its variables hold
+    """The notebook's variables, without what IPython itself put there."""
+    hidden = getattr(shell, "user_ns_hidden", {})
+    own = dict(shell.user_ns)
+    for name in _NOT_VARIABLES:
+        if name in own and own[name] is hidden.get(name, own[name]):
+            del own[name]
+    return own
+
+
+def model_name(magics: AiMagics, typed: str) -> str:
+    """The model a cell asks, under the name the gateway knows: aliases followed, `provider:model` as `provider/model`."""
+    name = typed or magics.default_language_model or magics.initial_language_model
+    aliases = {**magics.initial_aliases, **magics.aliases}
+    for _ in range(len(aliases)):
+        if name not in aliases:
+            break
+        name = str(aliases[name])
+    session = magics.session()
+    if not name:
+        return session.default_model()
+    if ":" in name and "/" not in name and name not in session.model_names():
+        provider, _, model = name.partition(":")
+        return f"{provider}/{model}"
+    return name

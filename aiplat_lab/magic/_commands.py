@@ -1,0 +1,193 @@
+"""The line magic `%ai`: what there is, what it cost, and what runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from aiplat_lab.core.errors import UsageError, did_you_mean
+from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.text import money, table
+from aiplat_lab.core.version import VERSION
+from aiplat_lab.magic._options import options_help, split
+from aiplat_lab.magic._place import notebook
+
+if TYPE_CHECKING:
+    from aiplat_lab.magic._magics import AiMagics
+
+_BY = ("model", "team", "project", "user", "day")
+_CELL = "padding:.2em .8em .2em 0;text-align:left"
+_NOT_HERE = {
+    "error": "paste the error into an %%ai cell as {name} of a variable",
+    "fix": "paste the error into an %%ai cell as {name} of a variable",
+    "register": "%config AiMagics.aliases = {'name': 'provider/model'}",
+    "alias": "%config AiMagics.aliases = {'name': 'provider/model'}",
+    "update": "%config AiMagics.aliases = {'name': 'provider/model'}",
+    "delete": "%config AiMagics.aliases = {}",
+    "dealias": "%config AiMagics.aliases = {}",
+    "reset": "each cell stands alone here, so there is nothing to forget",
+}
+
+
+def run(magics: AiMagics, line: str) -> None:
+    """Runs one command.
+
+    Raises:
+        UsageError: there is no such command (the nearest is offered), or its words are wrong.
+        AiplatError: the gateway cannot be asked.
+    """
+    words = [word.text for word in split(line)]
+    name, rest = (words[0], words[1:]) if words else ("help", [])
+    if name in _NOT_HERE:
+        raise UsageError(f"%ai {name} is jupyter-ai's; here: {_NOT_HERE[name]}")
+    if name not in COMMANDS:
+        near = did_you_mean(name, COMMANDS) or f" There are {', '.join(COMMANDS)}."
+        raise UsageError(f"there is no %ai {name!r}.{near} A prompt goes into an %%ai cell.")
+    COMMANDS[name](magics, rest)
+
+
+def _models(magics: AiMagics, words: Sequence[str]) -> None:
+    _no_more("models", words)
+    session = magics.session()
+    default = magics.default_language_model or magics.initial_language_model or session.default_model()
+    rows = []
+    for model in session.client.models():
+        reached = ", ".join(str(one) for one in model.get("deployments") or ())
+        available = model.get("available", True)
+        rows.append(
+            {
+                "model": model["name"] + (" (default)" if model["name"] == default else ""),
+                "answered by": reached,
+                "region": ", ".join(model["region"]) if isinstance(model.get("region"), list) else model.get("region") or "",
+                "state": "ready" if available is True else str(available) if available else "not available",
+            }
+        )
+    rows.extend({"model": name, "answered by": target, "region": "", "state": "alias"} for name, target in _aliases(magics).items())
+    _show(magics, rows, "Own providers and models stand in aiplat.toml; then name one in a cell: %%ai provider/model")
+
+
+def _aliases(magics: AiMagics) -> dict[str, str]:
+    return {**magics.initial_aliases, **magics.aliases}
+
+
+def _help(magics: AiMagics, words: Sequence[str]) -> None:
+    _no_more("help", words)
+    usage = inspect.getdoc(type(magics).ai) or ""
+    rows = [{"option": option, "meaning": meaning} for option, meaning in options_help()]
+    _say(magics, f"{usage.partition('Options')[0].rstrip()}\n\n{table(rows)}\n\n{usage[usage.index('Running a cell') :]}")
+
+
+def _version(magics: AiMagics, words: Sequence[str]) -> None:
+    _no_more("version", words)
+    _say(magics, f"aiplat-lab {VERSION}")
+
+
+def _status(magics: AiMagics, words: Sequence[str]) -> None:
+    _no_more("status", words)
+    session = magics.session()
+    status = session.client.status()
+    currency, rate = session.money()
+    in_flight = status.get("in_flight") or []
+    lines = [
+        f"gateway {status.get('version')} runs as process {status.get('pid')} since {str(status.get('started_at'))[:19]}",
+        f"home {status.get('home')}",
+        f"today: {status.get('calls_today')} calls, {money(status.get('spend_today_usd'), currency=currency, rate=rate)}; "
+        f"{len(in_flight) if isinstance(in_flight, list) else in_flight} under way",
+        *(
+            f"budget of {one.get('scope')} {one.get('name') or ''}: {money(one.get('spent_usd'), currency=currency, rate=rate)} of "
+            f"{money(one.get('limit_usd'), currency=currency, rate=rate)} this {one.get('period')}{'' if one.get('hard') else ' (soft)'}"
+            for one in status.get("budgets") or ()
+        ),
+        *(f"note: {text}" for text in status.get("incidents") or ()),
+    ]
+    if isinstance(in_flight, list):
+        lines.extend(f"under way: {one.get('call_id')} {one.get('model', '')}" for one in in_flight if isinstance(one, dict))
+    _say(magics, "\n".join(lines))
+
+
+def _last(magics: AiMagics, words: Sequence[str]) -> None:
+    _no_more("last", words)
+    reply = magics.session().last
+    if reply is None:
+        raise UsageError("no cell of this kernel was answered yet; `aiplat calls` lists earlier ones")
+    magics.session().publish(reply._repr_mimebundle_(), display_id=f"last-{reply.call_id}", update=False)
+
+
+def _cost(magics: AiMagics, words: Sequence[str]) -> None:
+    session = magics.session()
+    if words and (len(words) != 2 or words[0] != "--by" or words[1] not in _BY):
+        raise UsageError(f"write %ai cost, or %ai cost --by {'|'.join(_BY)}")
+    path = notebook(session.shell, session.environment)
+    if words:
+        rows = session.client.view_rows(f"spend_by_{words[1]}", **({"notebook": path} if path else {}))
+        name = {"user": "user_id"}.get(words[1], words[1])
+        _show(magics, [_spend(magics, str(row.get(name) or "–"), name, row) for row in rows], _scope(path))
+        return
+    rows = [_spend(magics, "all", "calls of", row) for row in session.client.view_rows("totals")]
+    if path:
+        rows = [*(_spend(magics, "this notebook", "calls of", row) for row in session.client.view_rows("totals", notebook=path)), *rows]
+    rows = [*rows, *(_spend(magics, "all, today", "calls of", row) for row in session.client.view_rows("totals", since="today"))]
+    _show(magics, rows, "%ai cost --by model splits it; the dashboard shows it by day.")
+
+
+def _scope(path: str) -> str:
+    return f"calls of {path}" if path else "all calls"
+
+
+def _spend(magics: AiMagics, name: str, column: str, row: Mapping[str, Any]) -> dict[str, Any]:  # Any: the values of a view
+    currency, rate = magics.session().money()
+    return {
+        column: name,
+        "number": row.get("calls"),
+        "cost": money(row.get("cost_usd"), currency=currency, rate=rate),
+        "saved": money(row.get("saved_usd"), currency=currency, rate=rate),
+        "from cache": row.get("cache_hits"),
+        "errors": row.get("errors"),
+    }
+
+
+def _cancel(magics: AiMagics, words: Sequence[str]) -> None:
+    if len(words) != 1 or not is_id(words[0]):
+        raise UsageError(
+            "write %ai cancel CALL_ID; %ai status lists the calls under way. A cell of this kernel is cancelled by interrupting it."
+        )
+    done = magics.session().client.post(f"/api/calls/{words[0]}/cancel", {})
+    _say(magics, f"call {words[0]} is cancelled" if done.get("cancelled") else f"call {words[0]} is not under way (it may have ended)")
+
+
+def _no_more(name: str, words: Sequence[str]) -> None:
+    if words:
+        raise UsageError(f"%ai {name} takes no further words, but {words[0]!r} follows. A prompt goes into an %%ai cell.")
+
+
+COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
+    "list": _models,
+    "models": _models,
+    "status": _status,
+    "last": _last,
+    "cost": _cost,
+    "cancel": _cancel,
+    "version": _version,
+    "help": _help,
+}
+"""Every command of `%ai`."""
+
+
+def _say(magics: AiMagics, text: str) -> None:
+    magics.shell.display_pub.publish({"text/plain": text})
+
+
+def _show(magics: AiMagics, rows: Sequence[Mapping[str, Any]], note: str) -> None:  # Any: the values of a view
+    """Rows as a table, in plain text and as HTML."""
+    if not rows:
+        _say(magics, f"nothing yet. {note}")
+        return
+    head = "".join(f'<th scope="col" style="{_CELL}">{escape(str(name))}</th>' for name in rows[0])
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{_CELL}">{escape("–" if value is None else str(value))}</td>' for value in row.values()) + "</tr>"
+        for row in rows
+    )
+    html = f'<table class="tex2jax_ignore mathjax_ignore"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(note)}</p>'
+    magics.shell.display_pub.publish({"text/plain": f"{table(rows)}\n{note}", "text/html": html})

@@ -1,0 +1,82 @@
+"""One output that grows while the answer comes, at most ten times a second, and ends as one clean output."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+_EVERY_S = 0.1
+_BYTES_A_SECOND = 40_000
+MOST_SHOWN = 20_000
+"""Characters that are shown of an answer while it comes; the whole stands there at the end."""
+
+
+class Show(Protocol):
+    """Sends one output: a new one, or the next state of the one shown."""
+
+    def __call__(self, data: Mapping[str, Any], *, update: bool) -> None: ...  # Any: MIME data
+
+
+class Live:
+    """An output that follows a stream.
+
+    The first piece is shown at once. Later ones are gathered for a tenth of a second, for longer when the text is long;
+    what was gathered is shown even when the model pauses.
+    """
+
+    def __init__(self, show: Show, frame: Callable[[str], Mapping[str, Any]]) -> None:  # Any: MIME data
+        self._show = show
+        self._frame = frame
+        self._lock = threading.Lock()
+        self._pieces: list[str] = []
+        self._shown = False
+        self._closed = False
+        self._next_s = 0.0
+        self._timer: threading.Timer | None = None
+
+    def add(self, piece: str) -> None:
+        """Takes the next piece of the answer."""
+        with self._lock:
+            self._pieces.append(piece)
+            wait = self._next_s - time.monotonic()
+            if wait <= 0:
+                self._update()
+            elif self._timer is None:
+                self._timer = threading.Timer(wait, self._late)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def keep(self, piece: str) -> None:
+        """Takes a piece that is shown with the whole alone."""
+        self._pieces.append(piece)
+
+    def text(self) -> str:
+        """What has come until now."""
+        return "".join(self._pieces)
+
+    def end(self, data: Mapping[str, Any]) -> None:  # Any: MIME data
+        """Shows the final state, once."""
+        with self._lock:
+            self._close()
+            self._show(data, update=self._shown)
+
+    def _late(self) -> None:
+        with self._lock:
+            self._timer = None
+            if not self._closed:
+                self._update()
+
+    def _update(self) -> None:
+        text = "".join(self._pieces)
+        shown = text if len(text) <= MOST_SHOWN else "… " + text[-MOST_SHOWN:]
+        self._show(self._frame(shown), update=self._shown)
+        self._shown = True
+        self._next_s = time.monotonic() + _EVERY_S + len(shown) / _BYTES_A_SECOND
+
+    def _close(self) -> None:
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,95 @@
+"""The magics class: names, settings and help. Light, since `%load_ext` pays for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from traitlets import Dict, Integer, Unicode
+
+if TYPE_CHECKING:
+    from aiplat_lab.magic._cell import Session
+
+
+@magics_class
+class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
+    """`%%ai` asks a model; `%ai` shows models, costs and calls. Settings: `%config AiMagics`."""
+
+    default_language_model = Unicode("", help="The model of a cell that names none; empty takes aiplat.toml's default_model.").tag(
+        config=True
+    )
+    initial_language_model = Unicode("", help="The model of a cell that names none, where default_language_model is empty.").tag(
+        config=True
+    )
+    aliases = Dict(help="Own names for models: {'fast': 'openai/gpt-5-mini'}.").tag(config=True)
+    initial_aliases = Dict(help="Further names for models; `aliases` wins.").tag(config=True)
+    max_history = Integer(
+        0, help="Known from jupyter-ai. Each cell stands alone here: nothing of earlier cells is sent, whatever this says."
+    ).tag(config=True)
+
+    def __init__(self, shell: Any = None, **settings: Any) -> None:  # Any: IPython's shell, which comes without types
+        super().__init__(shell=shell, **settings)
+        self._session: Session | None = None
+
+    def session(self) -> Session:
+        """What the cells of this kernel share; made when the first of them runs."""
+        if self._session is None:
+            from aiplat_lab.magic import _cell  # as in `ai`
+
+            self._session = _cell.Session(self.shell)
+        return self._session
+
+    @no_var_expand  # type: ignore[untyped-decorator]  # IPython comes without types
+    @line_cell_magic  # type: ignore[untyped-decorator]
+    def ai(self, line: str, cell: str | None = None) -> None:
+        """Ask a model from a cell.
+
+            %%ai [MODEL] [OPTIONS]
+            The prompt, with {variables} of the notebook.
+
+        Examples
+
+            %%ai
+            Explain what a virtual environment is, in two sentences.
+
+            %%ai openai/gpt-5-mini -f code
+            A function that reads a CSV file with polars and prints its schema.
+
+            %%ai -o answer --temperature 0 --max-tokens 100
+            Summarise this complaint in one sentence: {complaint}
+
+            %%ai -f json -o parts --tag topic=refunds
+            Give the order number and the amount of: {mail}
+
+            %%ai --completion --stop "\\n" --max-tokens 4
+            Ticket: I was charged twice.
+            Team:
+
+        The model is `provider/model`, `provider:model`, or a name from aiplat.toml.
+
+        Variables: {name}, {name.attribute}, {name[0]}, {price:.2f}; data frames {df:head 5}, {df:schema}, {df:md}.
+        {{name}} sends {name} itself. JSON, code and LaTeX in braces are sent as you type them. A value is never read
+        again, so braces inside it are safe.
+
+        Options
+
+            -m, --model NAME|JSON   the model, or settings as JSON: -m {"temperature": 0.2}
+            -f, --format FORMAT     markdown, text, code, json, html or math
+            -o, --out NAME          keep the reply: text, .json, .df, .usage, .cost, .call_id, .request
+            --system TEXT           a system message
+            --temperature N   --max-tokens N   --seed N   --stop TEXT   --timeout SECONDS
+            --fresh                 ask again although the answer is known; --cache auto|on|refresh|off
+            --stream/--no-stream    show the answer as it comes, or at its end
+            --completion            continue the text, without a chat template (embedded models)
+            --quiet                 show nothing; for use with -o
+            --tag KEY=VALUE   --team NAME   --project NAME     who pays, for the ledger
+            --lenient               send braces that name no variable as they stand
+
+        Running a cell again costs nothing while its prompt, model and settings are the same: the answer comes from the
+        ledger, and the line under it says so. Interrupt the kernel to cancel a call. The last reply is in `_ai`.
+
+        Commands: %ai list, models, status, last, cost, cancel, version, help
+        """
+        from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for
+
+        _entry.ai(self, line, cell)

@@ -1,0 +1,305 @@
+"""The first line of a cell: a model and options, in our dialect and in jupyter-ai's two."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from aiplat_lab.core.errors import UsageError, did_you_mean
+from aiplat_lab.core.types import CacheMode, Json
+
+Format = Literal["markdown", "text", "code", "json", "html", "math"]
+FORMATS: tuple[Format, ...] = ("markdown", "text", "code", "json", "html", "math")
+_CACHE: tuple[CacheMode, ...] = ("auto", "on", "refresh", "off")
+_LATER = {
+    "-n": "--region-name", "--region-name": "--region-name", "-q": "--request-schema", "--request-schema": "--request-schema",
+    "-p": "--response-path", "--response-path": "--response-path", "--api-base": "--api-base", "--api-key-name": "--api-key-name",
+    "--eval": "--eval",
+}  # fmt: skip
+_KEYS = re.compile(r"api_?key|authorization|secret|token$|password", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the first line of a cell says."""
+
+    model: str = ""
+    """As it was typed; empty takes the default."""
+    format: Format | None = None
+    """None shows Markdown and asks the model for no particular form."""
+    out: str = ""
+    """The variable that takes the reply."""
+    system: str = ""
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """Settings of the request under OpenAI's chat names."""
+    timeout_s: float | None = None
+    cache: CacheMode = "auto"
+    stream: bool | None = None
+    """None streams when somebody watches."""
+    quiet: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    team: str = ""
+    project: str = ""
+    lenient: bool = False
+
+
+class _Word(NamedTuple):
+    text: str
+    quoted: bool
+
+
+class _Option(NamedTuple):
+    """One option: its names, what its value is called in help, and how the value is kept."""
+
+    names: tuple[str, ...]
+    value: str
+    help: str
+    keep: Callable[[dict[str, Any], str, str], None]  # Any: fields of `Options` while they are gathered
+    repeats: bool = False
+
+
+def parse(line: str) -> Options:
+    """The options of a cell's first line.
+
+    Raises:
+        UsageError: an unknown option (the nearest is offered), a value that is missing or wrong, a word too many, an
+            option given twice. Nothing was sent.
+    """
+    words = split(line)
+    found: dict[str, Any] = {"settings": {}, "tags": {}}  # Any: fields of `Options` while they are gathered
+    seen: set[str] = set()
+    at = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if word.quoted or not word.text.startswith("-") or word.text == "-":
+            _keep_model(found, word.text, "the model")
+            continue
+        name, value = _name_and_value(word.text)
+        option = _option(name)
+        if option.names[0] in seen and not option.repeats:
+            raise UsageError(f"{name} is given twice; keep one of them.")
+        seen.add(option.names[0])
+        if not option.value:
+            if value is not None:
+                raise UsageError(f"{name} takes no value; write {name} alone.")
+        elif value is None:
+            if at == len(words) or (_is_option(words[at]) and not _is_number(words[at].text)):
+                raise UsageError(f"{name} needs a value: {name} {option.value}")
+            value, at = words[at].text, at + 1
+        option.keep(found, value or "", name)
+    return Options(**found)
+
+
+def split(line: str) -> list[_Word]:
+    """The words of a line: quotes keep spaces together, and so does a JSON object, quoted or not.
+
+    Raises:
+        UsageError: a quote that is not closed, or JSON that is not valid.
+    """
+    words: list[_Word] = []
+    at, end = 0, len(line)
+    while at < end:
+        if line[at].isspace():
+            at += 1
+        elif line[at] == "{":
+            at = _json_word(line, at, words)
+        else:
+            at = _plain_word(line, at, words)
+    return words
+
+
+def _json_word(line: str, at: int, words: list[_Word]) -> int:
+    try:
+        _, end = json.JSONDecoder().raw_decode(line, at)
+    except ValueError as error:
+        said = str(error).partition(":")[0].lower()
+        raise UsageError(
+            f'the settings {line[at : at + 60]!r} are not JSON ({said}); write them as {{"temperature": 0.2, "max_tokens": 50}}'
+        ) from None
+    words.append(_Word(line[at:end], quoted=False))
+    return end
+
+
+def _plain_word(line: str, at: int, words: list[_Word]) -> int:
+    pieces: list[str] = []
+    quoted = line[at] in "'\""
+    while at < len(line) and not line[at].isspace():
+        sign = line[at]
+        if sign in "'\"" and (not pieces or pieces[-1].endswith("=")):
+            close = line.find(sign, at + 1)
+            if close < 0:
+                raise UsageError(f"the quote that begins at {line[at : at + 30]!r} is not closed.")
+            pieces.append(line[at + 1 : close])
+            at = close + 1
+        else:
+            pieces.append(sign)
+            at += 1
+    words.append(_Word("".join(pieces), quoted))
+    return at
+
+
+def options_help() -> list[tuple[str, str]]:
+    """Each option as it is typed, and what it does."""
+    return [(", ".join(one.names) + (f" {one.value}" if one.value else ""), one.help) for one in OPTIONS]
+
+
+def option_names() -> list[str]:
+    """Every name of every option."""
+    return [name for one in OPTIONS for name in one.names]
+
+
+def _is_option(word: _Word) -> bool:
+    return not word.quoted and word.text.startswith("-") and word.text != "-"
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?", text) is not None
+
+
+def _name_and_value(text: str) -> tuple[str, str | None]:
+    if text.startswith("--"):
+        name, equals, value = text.partition("=")
+        return name, value if equals else None
+    return (text[:2], text[2:].removeprefix("=")) if len(text) > 2 and text[:2] in option_names() else (text, None)
+
+
+def _option(name: str) -> _Option:
+    for option in OPTIONS:
+        if name in option.names:
+            return option
+    if name in _LATER:
+        raise UsageError(
+            f"{name} is jupyter-ai's {_LATER[name]}, which has no effect here: providers and keys stand in aiplat.toml. Leave it out."
+        )
+    near = did_you_mean(name, option_names())
+    raise UsageError(f"there is no option {name!r}.{near or ' `%ai help` lists them.'}")
+
+
+def _keep_model(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    if found.get("model"):
+        raise UsageError(
+            f"{text!r} is one word too many after the model {found['model']!r}: the prompt stands on the lines below, "
+            "and a value with spaces needs quotes."
+        )
+    found["model"] = text.removeprefix("@")
+
+
+def _keep_model_or_settings(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    if not text.lstrip().startswith("{"):
+        _keep_model(found, text, name)
+        return
+    try:
+        settings = json.loads(text)
+    except ValueError:
+        raise UsageError(f'the settings after {name} are not JSON; write them as {{"temperature": 0.2, "max_tokens": 50}}') from None
+    for key, value in settings.items():
+        if _KEYS.search(key):
+            raise UsageError(f"{key!r} does not belong in a notebook: keys stand as references in aiplat.toml. Nothing was sent.")
+        if key in {"timeout", "request_timeout"}:
+            found["timeout_s"] = _positive(str(value), name)
+        elif key in {"model", "messages", "stream"}:
+            raise UsageError(f"{key!r} is not a setting of {name}; name the model first in the line, and stream with --stream.")
+        else:
+            found["settings"][key] = value
+
+
+def _one_of(key: str, allowed: Sequence[str], aliases: Mapping[str, str]) -> Callable[[dict[str, Any], str, str], None]:
+    def keep(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+        word = aliases.get(text, text)
+        if word not in allowed:
+            raise UsageError(f"{name} is {text!r}; it takes one of {', '.join(allowed)}.{did_you_mean(text, allowed)}")
+        if found.get(key, word) != word:
+            raise UsageError(f"{name} {text} contradicts another option of this line; keep one of them.")
+        found[key] = word
+
+    return keep
+
+
+def _keep_out(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    if not text.isidentifier():
+        raise UsageError(f"{name} is {text!r}; it takes the name of a variable, such as {name} answer")
+    found["out"] = text
+
+
+def _text(key: str) -> Callable[[dict[str, Any], str, str], None]:
+    def keep(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+        found[key] = text
+
+    return keep
+
+
+def _flag(key: str, value: Json) -> Callable[[dict[str, Any], str, str], None]:
+    def keep(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+        if key in found and found[key] != value:
+            raise UsageError(f"{name} contradicts another option of this line; keep one of them.")
+        found[key] = value
+
+    return keep
+
+
+def _positive(text: str, name: str) -> float:
+    if not re.fullmatch(r"\d{1,7}(\.\d+)?", text) or float(text) == 0:
+        raise UsageError(f"{name} is {text!r}; it takes a number greater than 0.")
+    return float(text)
+
+
+def _keep_timeout(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    found["timeout_s"] = _positive(text, name)
+
+
+def _keep_temperature(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    if not re.fullmatch(r"\d(\.\d+)?|\.\d+", text):
+        raise UsageError(f"{name} is {text!r}; it takes a number from 0, such as 0.2")
+    found["settings"]["temperature"] = float(text)
+
+
+def _whole(key: str, least: int) -> Callable[[dict[str, Any], str, str], None]:
+    def keep(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+        if not re.fullmatch(r"-?\d{1,15}", text) or int(text) < least:
+            raise UsageError(f"{name} is {text!r}; it takes a whole number of {least} or more.")
+        found["settings"][key] = int(text)
+
+    return keep
+
+
+def _keep_stop(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    found["settings"].setdefault("stop", []).append(text.replace("\\n", "\n").replace("\\t", "\t"))
+
+
+def _keep_completion(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    found["settings"]["completion"] = True
+
+
+def _keep_tag(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{name} is {text!r}; it takes a name and a value, such as {name} topic=refunds")
+    found["tags"][key] = value
+
+
+OPTIONS: tuple[_Option, ...] = (
+    _Option(("-m", "--model", "--model-parameters"), "NAME|JSON", "the model; or settings as JSON", _keep_model_or_settings, repeats=True),
+    _Option(("-f", "--format"), "FORMAT", "markdown, text, code, json, html or math", _one_of("format", FORMATS, {"md": "markdown"})),
+    _Option(("-o", "--out"), "NAME", "keep the reply in this variable", _keep_out),
+    _Option(("--system",), "TEXT", "a system message, in quotes", _text("system")),
+    _Option(("--temperature",), "NUMBER", "0 repeats, higher varies", _keep_temperature),
+    _Option(("--max-tokens",), "N", "the longest answer, in tokens", _whole("max_tokens", 1)),
+    _Option(("--seed",), "N", "the seed of the sampling", _whole("seed", 0)),
+    _Option(("--stop",), "TEXT", "end the answer at this text (\\n is a line's end); may be repeated", _keep_stop, repeats=True),
+    _Option(("--timeout",), "SECONDS", "give up after so many seconds", _keep_timeout),
+    _Option(("--cache",), "MODE", "auto, on, refresh or off", _one_of("cache", _CACHE, {})),
+    _Option(("--fresh",), "", "ask again although the answer is known (--cache refresh)", _flag("cache", "refresh")),
+    _Option(("--stream",), "", "show the answer as it comes (the default when somebody watches)", _flag("stream", True)),
+    _Option(("--no-stream",), "", "show the answer at its end", _flag("stream", False)),
+    _Option(("--completion",), "", "let the model continue the text, without a chat template (embedded models)", _keep_completion),
+    _Option(("--quiet",), "", "show nothing; use it with -o", _flag("quiet", True)),
+    _Option(("--tag",), "KEY=VALUE", "a tag for the ledger; may be repeated", _keep_tag, repeats=True),
+    _Option(("--team",), "NAME", "the team that pays", _text("team")),
+    _Option(("--project",), "NAME", "the project that pays", _text("project")),
+    _Option(("--lenient",), "", "send braces that name no variable as they stand", _flag("lenient", True)),
+)
+"""Every option of `%%ai`, in the order of the help."""
