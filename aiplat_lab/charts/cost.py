@@ -62,7 +62,7 @@ def spend_by_day(
     return chart.encode(
         x=_day_axis(days),
         y=alt.Y("amount:Q", title=None, stack="zero", axis=_money_axis(_peak(values, "day"), look)),
-        color=alt.Color("name:N", scale=scale, legend=alt.Legend(columns=0) if len(present) > 1 else None),
+        color=alt.Color("name:N", scale=scale, legend=_legend(len(present))),
         order=alt.Order("rank:Q"),
         tooltip=[_day_tip(), _tip("name", _words(by).capitalize()), _tip("spend", "Spend"), _tip("calls", "Calls", "Q")],
     ).properties(height=look.height)
@@ -290,6 +290,11 @@ def _money_axis(peak: float, look: Look) -> Any:
     digits = 0 if peak >= 8 else 2 if peak >= 0.08 else 4 if peak >= 0.0008 else 6
     sign = SIGNS.get(look.currency, look.currency + " ")
     return alt.Axis(labelExpr=f"'{sign}' + format(datum.value, ',.{digits}f')", tickCount=4, domain=False, ticks=False)
+
+
+def _legend(names: int) -> Any:
+    """One row of names where the chart is wide enough, three names to a row where it is not."""
+    return alt.Legend(columns=alt.ExprRef("width < 520 ? 3 : 0")) if names > 1 else None
 
 
 def _day_axis(days: Days | None) -> Any:

@@ -1,0 +1,111 @@
+"""What the page asks of the gateway: named views, side by side, each answer or error by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+import polars
+
+from aiplat_lab.charts import records
+from aiplat_lab.core.errors import AiplatError
+from aiplat_lab.dashboards._query import DEFAULT_SINCE, PAGE_ROWS, Period, Query
+
+log = logging.getLogger("aiplat_lab.dashboards")
+POOL = ThreadPoolExecutor(max_workers=6, thread_name_prefix="views")
+"""Views are asked for side by side; the client keeps a connection for each thread."""
+
+
+class Reader(Protocol):
+    """The part of a client that the page reads through."""
+
+    def view(self, name: str, /, **filters: Any) -> polars.DataFrame:
+        """The rows of a named view."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """The gateway's status."""
+        ...
+
+    def call(self, call_id: str, /) -> dict[str, Any]:
+        """One call with its texts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to the gateway; equal questions are asked once."""
+
+    kind: str
+    """`view`, `status` or `call`."""
+    name: str = ""
+    filters: tuple[tuple[str, Any], ...] = ()
+
+    def answer(self, reader: Reader) -> Answer:
+        """The rows, or the error in the words a person reads; never raises."""
+        try:
+            if self.kind == "status":
+                return Answer(rows=[reader.status()])
+            if self.kind == "call":
+                return Answer(rows=[reader.call(self.name)])
+            return Answer(rows=records(reader.view(self.name, **dict(self.filters))))
+        except AiplatError as error:
+            return Answer(error=error.message)
+        except Exception as error:  # the border to the page: whatever it is, it is shown where the part would stand
+            log.exception("%s %s failed", self.kind, self.name)
+            return Answer(error=f"{type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back: rows, or why there are none."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+
+    def first(self) -> dict[str, Any]:
+        """The one row of a view of totals, or an empty one."""
+        return self.rows[0] if self.rows else {}
+
+
+def _view(name: str, filters: Mapping[str, Any]) -> Ask:
+    return Ask("view", name, tuple(sorted(filters.items())))
+
+
+def asks(query: Query, period: Period) -> dict[str, Ask]:
+    """The questions that a state of the page needs, by the place of their answer."""
+    filters: dict[str, Any] = {**query.filters(), **period.filters()}
+    before = period.before()
+    by_day = "spend_by_day_model" if query.by == "model" else "spend_by_day"
+    wanted = {
+        "status": Ask("status"),
+        "values": _view("filter_values", {}),
+        "totals": _view("totals", filters),
+        "days": _view(by_day, filters),
+        "team": _view("spend_by_team", filters),
+        "project": _view("spend_by_project", filters),
+        "model": _view("spend_by_model", filters),
+        "errors": _view("errors_by_type", filters),
+        "calls": _view("recent_calls", {**filters, "limit": PAGE_ROWS, "offset": query.offset}),
+    }
+    if before is not None:
+        wanted["before"] = _view("totals", {**query.filters(), **before.filters()})
+    if query.call:
+        wanted = {"status": wanted["status"], "values": wanted["values"], "call": Ask("call", query.call)}
+    return wanted
+
+
+def currency(status: Mapping[str, Any]) -> tuple[str, Decimal]:
+    """The currency of display and its units for one US dollar; dollars when the status is not known."""
+    return str(status.get("currency") or "USD"), Decimal(str(status.get("usd_rate") or 1))
+
+
+def ahead(connect: Callable[[], Reader], query: Query, period: Period) -> None:
+    """Asks once for what a fresh page asks for, so that the first reader does not wait for connections and imports."""
+    reader = connect()
+    for ask in asks(Query(since=query.since or DEFAULT_SINCE), period).values():
+        ask.answer(reader)
