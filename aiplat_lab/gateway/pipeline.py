@@ -7,12 +7,11 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from datetime import datetime, timedelta
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Literal
 
-import aiplat_lab.providers  # noqa: F401 (registers the wire formats)
 from aiplat_lab.core.documents import Document, request_document
 from aiplat_lab.core.errors import (
     AiplatError,
@@ -40,7 +39,6 @@ from aiplat_lab.prices import cost, price_for
 
 logger = logging.getLogger(__name__)
 
-_NANO = Decimal("0.000000001")
 _ZERO = Decimal(0)
 _CLOSE_S = 0.4
 """How long a provider may take to close a connection; the caller is not kept waiting for more."""
@@ -283,7 +281,7 @@ class Gateway:
         usage: Usage | None = call.response.usage if call.response is not None else call.state.get("usage")
         if call.deployment is None:
             return
-        call.price = self._price(call.deployment, call)
+        call.price = self._price(call.deployment, call.started_at, usage)
         if usage is None:
             if call.response is not None and "no_usage" not in call.response.flags:
                 call.flags.append("no_usage")
@@ -292,12 +290,13 @@ class Gateway:
         if call.cost_usd is None:
             call.flags.append("no_price")
         first = self._settings.deployments(call.request.model)[0]
-        call.baseline_cost_usd = call.cost_usd if first == call.deployment else _cost(usage, self._price(first, call))
+        call.baseline_cost_usd = call.cost_usd if first == call.deployment else _cost(usage, self._price(first, call.started_at, usage))
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _price(self, deployment: Deployment, call: Call) -> Price | None:
-        return price_for(deployment, self._settings.providers[deployment.provider].kind, call.started_at)
+    def _price(self, deployment: Deployment, at: datetime, usage: Usage | None = None) -> Price | None:
+        provider = self._settings.providers[deployment.provider]
+        return price_for(deployment, provider.kind, at, usage=usage, base_url=provider.base_url)
 
     def _provider(self, name: str) -> Provider:
         provider = self._providers.get(name)
@@ -313,8 +312,8 @@ class Gateway:
             return False
         return True
 
-    def _describe(self, deployment: Deployment, now: Any) -> dict[str, Any]:  # Any: JSON
-        price = price_for(deployment, self._settings.providers[deployment.provider].kind, now)
+    def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
+        price = self._price(deployment, now)
         return {
             "provider": deployment.provider,
             "model": deployment.model,
@@ -510,4 +509,4 @@ def _replay(answer: Response) -> list[Chunk]:
 
 
 def _cost(usage: Usage, price: Price | None) -> Decimal | None:
-    return None if price is None else cost(usage, price).quantize(_NANO, ROUND_HALF_EVEN)
+    return None if price is None else cost(usage, price)

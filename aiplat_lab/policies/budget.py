@@ -18,7 +18,7 @@ from aiplat_lab.core.errors import BudgetExceeded, LedgerError, ProviderError
 from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import BudgetSettings, Settings
 from aiplat_lab.core.times import period_start
-from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, Request, utc_now
+from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, Request, Usage, utc_now
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies._worst import ASSUMED_OUTPUT_TOKENS, NANO, Worst, choices, input_bound, output_limit, to_nano, to_usd, worst
 from aiplat_lab.prices import price_for
@@ -161,7 +161,7 @@ class Budget:
         self._ledger = ledger
         self._clock = clock
         self._zone = settings.time_zone
-        self._kinds = {name: provider.kind for name, provider in settings.providers.items()}
+        self._providers = settings.providers
         self._book = _Book()
         self._inputs = _Inputs()
         now = clock()
@@ -190,7 +190,8 @@ class Budget:
         for counter in counters:
             self._turn_if_due(counter, now)
         hard = tuple(counter for counter in counters if counter.budget.hard)
-        priced = [(one, self._price(one, call.started_at)) for one in call.deployments]
+        longest = _longest(call.request)
+        priced = [(one, self._price(one, call.started_at, longest)) for one in call.deployments]
         known = [(one, price) for one, price in priced if price is not None]
         if hard and len(known) < len(priced):
             self._only_priced(call, hard[0], [one for one, _ in known])
@@ -252,8 +253,9 @@ class Budget:
         share = counter.spent / counter.limit if counter.limit else 1.0
         counter.alerted = max((mark for mark in counter.budget.alert_at if mark <= share), default=0.0)
 
-    def _price(self, deployment: Deployment, at: datetime) -> Price | None:
-        return price_for(deployment, self._kinds.get(deployment.provider, ""), at)
+    def _price(self, deployment: Deployment, at: datetime, longest: Usage) -> Price | None:
+        provider = self._providers[deployment.provider]
+        return price_for(deployment, provider.kind, at, usage=longest, base_url=provider.base_url)
 
     def _only_priced(self, call: Call, counter: Counter, known: list[Deployment]) -> None:
         """Leaves out deployments whose cost nobody can know; refuses when none is left."""
@@ -363,8 +365,8 @@ class Budget:
         except TimeoutError:
             counter = min(ask.hard, key=lambda one: one.free)
             raise BudgetExceeded(
-                f"{counter.name} (limit ${to_usd(counter.limit):f}, spent ${to_usd(counter.spent):f}) is held by calls under way "
-                f"(${to_usd(counter.held):f}), and none ended within {_now() - began:.0f} s. Send the call again later.",
+                f"{counter.name} (limit {_dollars(counter.limit)}, spent {_dollars(counter.spent)}) is held by calls under way "
+                f"({_dollars(counter.held)}), and none ended within {_now() - began:.0f} s. Send the call again later.",
                 policy=self.name,
             ) from None
         finally:
@@ -433,6 +435,11 @@ def _ask(
     return _Ask(call, hard, counters, priced, worst(request, priced, inputs), inputs, limit, full, capped)
 
 
+def _longest(request: Request) -> Usage:
+    """The longest that the input can be, since some models cost more beyond a length."""
+    return Usage(input_tokens=input_bound(request), output_tokens=1 if request.operation == "chat" else 0)
+
+
 def _limit(call: Call, tokens: int) -> None:
     """Sends a limit of `tokens` for all answers together, in the caller's own words where its body passes through."""
     each = max(1, tokens // choices(call.request))
@@ -449,8 +456,8 @@ def _exceeded(ask: _Ask, counter: Counter, tokens: int) -> BudgetExceeded:
     fits = ask.worst.fitting_tokens(left)
     advice = f"Lower max_tokens to {fits} or less, shorten" if ask.limit_tokens and fits >= MIN_OUTPUT_TOKENS else "Shorten"
     return BudgetExceeded(
-        f"{counter.name} does not cover this call: limit ${to_usd(counter.limit):f}, spent ${to_usd(counter.spent):f}, "
-        f"held by calls under way ${to_usd(counter.held):f}, needed up to ${to_usd(needed):f} (an answer of {tokens} tokens). "
+        f"{counter.name} does not cover this call: limit {_dollars(counter.limit)}, spent {_dollars(counter.spent)}, "
+        f"held by calls under way {_dollars(counter.held)}, needed up to {_dollars(needed)} (an answer of {tokens} tokens). "
         f"{advice} the prompt, choose a cheaper model, or raise limit_usd under [[budgets]] in aiplat.toml.",
         policy=Budget.name,
         scope=counter.budget.scope[0],
@@ -460,6 +467,12 @@ def _exceeded(ask: _Ask, counter: Counter, tokens: int) -> BudgetExceeded:
         held_usd=str(to_usd(counter.held)),
         needed_usd=str(to_usd(needed)),
     )
+
+
+def _dollars(nano: int) -> str:
+    """An amount for people, without idle zeros."""
+    whole, _, part = f"{to_usd(nano):.9f}".partition(".")
+    return f"${whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 def _period_end(period: str, starts: datetime, zone: str) -> datetime | None:

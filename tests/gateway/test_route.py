@@ -131,7 +131,7 @@ def test_a_hang_alone_ends_at_the_time_limit(home: Home, upstream: FaultServer) 
 def test_a_first_piece_that_does_not_come_falls_back(home: Home, upstream: FaultServer) -> None:
     async def run() -> None:
         async with world(home, upstream, model("m", "slow-first-5s", "instant")) as here:
-            async with here.gateway.stream(ask("m", stream=True, timeout_s=1.0)) as pieces:
+            async with here.gateway.stream(ask("m", stream=True, timeout_s=2.0)) as pieces:
                 assert "".join([piece.text async for piece in pieces]) == FIXED_TEXT
             assert pieces.response is not None and "fallback" in pieces.response.flags
 
