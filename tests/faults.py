@@ -56,6 +56,8 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: Any
+    peer: str = ""
+    """The client's address and port: the same for requests that share a connection."""
     at: float = field(default_factory=time.monotonic)
 
     @property
@@ -341,7 +343,8 @@ class FaultServer:
             body = json.loads(raw) if raw else {}
         except ValueError:
             return web.json_response(wire.error(400, "the body is not JSON"), status=400)
-        self.requests.append(Seen(request.method, request.path, {k.lower(): v for k, v in request.headers.items()}, body))
+        peer = str(request.transport.get_extra_info("peername")) if request.transport else ""
+        self.requests.append(Seen(request.method, request.path, {k.lower(): v for k, v in request.headers.items()}, body, peer))
         given = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.key and given != self.key:
             message = f"Incorrect API key provided: {given}. You can find your API key in the settings."

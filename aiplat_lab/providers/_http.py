@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from aiplat_lab.core.errors import ConfigError
+from aiplat_lab.core.errors import ConfigError, ProviderError
 from aiplat_lab.core.settings import SETTINGS_FILE, ProviderSettings, Secret, secret
 from aiplat_lab.core.types import Deployment, Json, Request
 from aiplat_lab.core.version import VERSION
@@ -30,6 +30,7 @@ MAX_REPLY_BYTES = 256 * 1024 * 1024
 """The largest plain answer that is taken."""
 _KEEPALIVE_S = 60.0
 _KEYRING_S = 300.0
+_DRAIN_S = 0.05
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _FAILURES: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) + (
     (aiohttp.ClientError,) if aiohttp else ()
@@ -168,6 +169,16 @@ class Endpoint:
             self._client = httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=trust_env, follow_redirects=False)
             self._loop = loop
         return self._client
+
+
+async def drain(events: AsyncGenerator[Event, None]) -> None:
+    """Reads the little that follows an end marker, so that the connection can serve the next call."""
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in events:
+                pass
+    except (TimeoutError, ProviderError):
+        return  # the answer is complete; the connection is closed instead of kept
 
 
 def _base(name: str, text: str) -> httpx.URL:

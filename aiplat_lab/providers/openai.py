@@ -14,7 +14,7 @@ from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response
 from aiplat_lab.providers import _openai_wire as openai_wire
 from aiplat_lab.providers._failures import Where, bad_reply, cut_off, from_error_object
-from aiplat_lab.providers._http import Endpoint
+from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._sse import Event
 
 BASE_URL = "https://api.openai.com/v1"
@@ -119,6 +119,7 @@ class OpenAI:
         complete = False
         async for event in events:
             if event.data == b"[DONE]":
+                await drain(events)
                 return
             for data in _read(event, where):
                 chunk = openai_wire.read_chunk(data, own=own, usage_wanted=usage_wanted)
