@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from aiplat_lab.core.text import seconds
-from aiplat_lab.core.types import Json
+from aiplat_lab.core.types import Json, canonical_json
 from aiplat_lab.dashboards._html import Row, count, esc, link, note, when
 from aiplat_lab.dashboards._sections import Show, outcome
 
@@ -80,7 +80,7 @@ def call(row: Row, show: Show) -> str:
         f'<div class="groups">{groups}</div>'
         f'<div class="talk">{_asked(row)}{_answered(row)}</div>'
         f'<section class="card"><h3>Evidence</h3><dl class="facts wide">{_facts(_CHAIN, row, show)}</dl>'
-        f"{note('Each record holds the hash of the one before it: <code>aiplat audit verify</code> proves that none was changed or left out.')}"
+        f"{note(_CHAINED)}"
         "</section></div>"
     )
 
@@ -103,8 +103,8 @@ def _value(name: str, value: Any, show: Show) -> str:  # Any: a cell of the ledg
         return link(show.query.link(call=value), value)
     if name.endswith("_s"):
         return esc(seconds(value))
-    if isinstance(value, datetime):
-        return when(value)
+    if name.endswith("_at"):
+        return when(value if isinstance(value, datetime) else datetime.fromisoformat(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
@@ -134,7 +134,8 @@ def _cost(row: Row, show: Show) -> str:
     foot = f'<th scope="row" colspan="3">Charged{hit}</th><td{_NUM}><strong>{esc(show.money(cost))}</strong></td>'
     return (
         '<section class="card"><h3>Cost</h3><table class="plain"><caption class="sr">Tokens, unit prices and cost</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{_token_lines(row, show)}</tbody><tfoot><tr>{foot}</tr></tfoot></table>{''.join(remarks)}</section>"
+        f"<thead><tr>{head}</tr></thead><tbody>{_token_lines(row, show)}</tbody><tfoot><tr>{foot}</tr></tfoot></table>"
+        f"{''.join(remarks)}</section>"
     )
 
 
@@ -157,9 +158,12 @@ def _decimal(value: Any) -> Decimal | None:  # Any: a Decimal, or its text
 
 def _asked(row: Row) -> str:
     messages: Sequence[Mapping[str, Json]] = row.get("messages") or []
-    if not messages:
-        return _turn("Request", "", gone=True)
-    return "".join(_turn(str(message.get("role", "message")), _text(message.get("content"))) for message in messages)
+    turns = [
+        _turn(str(message.get("role") or "message"), _text(message.get("content")), gone=bool(message.get("erased")))
+        for message in messages
+    ]
+    turns += [_turn("text", text) for text in row.get("inputs") or ()]
+    return "".join(turns) or _turn("request", "", gone=True)
 
 
 def _text(content: Json) -> str:
@@ -170,9 +174,10 @@ def _text(content: Json) -> str:
 
 def _answered(row: Row) -> str:
     text = row.get("text")
-    return _turn("answer", text or "", gone=text is None)
+    tools = "".join(_turn("tool call", canonical_json(call).decode()) for call in row.get("tool_calls") or ())
+    return _turn("answer", text or "", gone=text is None) + tools
 
 
 def _turn(role: str, text: str, *, gone: bool = False) -> str:
     body = '<p class="quiet">No text is kept for this call: none was stored, or it was erased.</p>' if gone else f"<pre>{esc(text)}</pre>"
-    return f'<section class="card turn {esc(role)}"><h3>{esc(role.capitalize())}</h3>{body}</section>'
+    return f'<section class="card turn {esc(role.split()[0])}"><h3>{esc(role.capitalize())}</h3>{body}</section>'

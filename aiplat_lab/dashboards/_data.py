@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,7 +13,7 @@ import polars
 
 from aiplat_lab.charts import records
 from aiplat_lab.core.errors import AiplatError
-from aiplat_lab.dashboards._query import DEFAULT_SINCE, PAGE_ROWS, Period, Query
+from aiplat_lab.dashboards._query import PAGE_ROWS, Period, Query
 
 log = logging.getLogger("aiplat_lab.dashboards")
 POOL = ThreadPoolExecutor(max_workers=6, thread_name_prefix="views")
@@ -23,7 +23,7 @@ POOL = ThreadPoolExecutor(max_workers=6, thread_name_prefix="views")
 class Reader(Protocol):
     """The part of a client that the page reads through."""
 
-    def view(self, name: str, /, **filters: Any) -> polars.DataFrame:
+    def view(self, name: str, **filters: Any) -> polars.DataFrame:
         """The rows of a named view."""
         ...
 
@@ -31,7 +31,7 @@ class Reader(Protocol):
         """The gateway's status."""
         ...
 
-    def call(self, call_id: str, /) -> dict[str, Any]:
+    def call(self, call_id: str) -> dict[str, Any]:
         """One call with its texts."""
         ...
 
@@ -102,10 +102,3 @@ def asks(query: Query, period: Period) -> dict[str, Ask]:
 def currency(status: Mapping[str, Any]) -> tuple[str, Decimal]:
     """The currency of display and its units for one US dollar; dollars when the status is not known."""
     return str(status.get("currency") or "USD"), Decimal(str(status.get("usd_rate") or 1))
-
-
-def ahead(connect: Callable[[], Reader], query: Query, period: Period) -> None:
-    """Asks once for what a fresh page asks for, so that the first reader does not wait for connections and imports."""
-    reader = connect()
-    for ask in asks(Query(since=query.since or DEFAULT_SINCE), period).values():
-        ask.answer(reader)

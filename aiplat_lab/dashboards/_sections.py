@@ -86,8 +86,8 @@ def headline(now: Row, before: Row | None, show: Show) -> str:
     spend = show.money(cost if cost is not None or calls else Decimal(0))
     saved = now["saved_usd"]
     figures = [
-        _figure("Spend", spend, _change(cost, before and before["cost_usd"], show.query), kind="hero"),
-        _figure("Calls", count(calls), _change(calls, before and before["calls"], show.query)),
+        _figure("Spend", spend, _change(cost, before["cost_usd"] if before else None, show.query), kind="hero"),
+        _figure("Calls", count(calls), _change(calls, before["calls"] if before else None, show.query)),
         _figure("Saved by cache", show.money(saved), _saved(now, saved, cost)),
         _figure(
             "Errors and refusals",

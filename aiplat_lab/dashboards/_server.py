@@ -34,7 +34,7 @@ _REFUSED = (
 )
 
 
-class Door(Matcher):
+class Door(Matcher):  # type: ignore[misc]  # Tornado comes without types
     """Lets in who shows the token once, by a cookie from then on; matches every request that may not pass."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Door(Matcher):
         return self._pass
 
 
-class DoorHandler(RequestHandler):
+class DoorHandler(RequestHandler):  # type: ignore[misc]  # as above
     """Answers whoever is not let in yet."""
 
     def initialize(self, door: Door) -> None:
@@ -106,8 +106,7 @@ def serve(
 
     @cache
     def reader() -> Reader:
-        client: Reader = connect(home)
-        return client
+        return connect(home)
 
     def page() -> Any:  # Panel takes a function, and no other callable
         return cost_page(reader)
