@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from aiplat_lab.core.ids import id_time
@@ -14,7 +14,6 @@ from aiplat_lab.gateway.row import recorded
 from aiplat_lab.ledger import Ledger
 
 _MAX_CALLS = 20_000
-_MARGIN = timedelta(seconds=1)
 
 
 class Memory:
@@ -27,14 +26,14 @@ class Memory:
     def __init__(self, ledger: Ledger, *, clock: Clock = utc_now) -> None:
         self._ledger = ledger
         self._ids: OrderedDict[str, None] = OrderedDict()
-        self._complete_since: datetime = clock() + _MARGIN
+        self._complete_since: datetime = clock()
 
     def keep(self, call_id: str) -> None:
         """Remembers that a call was made."""
         self._ids[call_id] = None
         if len(self._ids) > _MAX_CALLS:
             oldest, _ = self._ids.popitem(last=False)
-            self._complete_since = max(self._complete_since, id_time(oldest) + _MARGIN)
+            self._complete_since = max(self._complete_since, id_time(oldest))
 
     async def recall(self, call_id: str) -> Response | None:
         """The answer that the call was given; None for a new call.

@@ -103,6 +103,7 @@ class Gateway:
         self._ledger = ledger
         self._clock = clock
         self._policies = make(settings, ledger, clock=clock)
+        self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._providers: dict[str, Provider] = {}
         self._route = Route(self._provider, clock=clock)
         self._trips: dict[str, _Trip] = {}
@@ -155,11 +156,11 @@ class Gateway:
         return [
             {
                 "name": name,
-                "deployments": [self._describe(one, now) for one in self._settings.deployments(name)],
-                "region": next((one.region for one in self._settings.deployments(name)), ""),
-                "available": any(self._kind_known(one) for one in self._settings.deployments(name)),
+                "deployments": [self._describe(one, now) for one in deployments],
+                "region": deployments[0].region,
+                "available": any(self._kind_known(one) for one in deployments),
             }
-            for name in self._settings.models
+            for name, deployments in self._deployments.items()
         ]
 
     def budgets(self) -> list[dict[str, Any]]:
@@ -208,7 +209,7 @@ class Gateway:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call needs a running task")
-        call = Call(request=request, started_at=self._clock(), deployments=self._settings.deployments(request.model))
+        call = Call(request=request, started_at=self._clock(), deployments=self._behind(request.model))
         trip = _Trip(call, asyncio.get_running_loop().time(), request_document(request), task, task.cancelling())
         call.state["began"] = trip.began
         call.state["request_hash"] = trip.asked.hash
@@ -289,10 +290,13 @@ class Gateway:
         call.cost_usd = _cost(usage, call.price)
         if call.cost_usd is None:
             call.flags.append("no_price")
-        first = self._settings.deployments(call.request.model)[0]
+        first = self._behind(call.request.model)[0]
         call.baseline_cost_usd = call.cost_usd if first == call.deployment else _cost(usage, self._price(first, call.started_at, usage))
 
     # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _behind(self, model: str) -> tuple[Deployment, ...]:
+        return self._deployments.get(model) or self._settings.deployments(model)
 
     def _price(self, deployment: Deployment, at: datetime, usage: Usage | None = None) -> Price | None:
         provider = self._settings.providers[deployment.provider]

@@ -78,7 +78,7 @@ class _Hold:
     nano: int
     counters: tuple[Counter, ...]
     lease_ends: float
-    """On the event loop's clock; after it the hold counts as spent."""
+    """On the event loop's clock; after it the hold is released."""
     settled: bool = False
 
 
@@ -330,12 +330,10 @@ class Budget:
                 counter.held -= hold.nano
 
     def _sweep(self) -> None:
-        """Books holds whose call should long have ended as spent, so that none outlives its lease."""
+        """Releases holds whose call should long have ended, so that none outlives its lease."""
         now = _now()
         for call_id, hold in [item for item in self._book.holds.items() if item[1].lease_ends < now]:
             self._release(call_id, hold)
-            for counter in hold.counters:
-                counter.spent += hold.nano
 
     def _cost(self, call: Call, hold: _Hold | None) -> int:
         """What the call takes from its budgets: its cost, or all that was held when nobody can know it."""
