@@ -82,5 +82,5 @@
       }
       width = entry.contentRect.width;
     }).observe(document.querySelector(".grid"));
-  });
+  }, { once: true }); // the module loader that comes with Panel sends the event a second time
 })();
