@@ -25,6 +25,8 @@ Whatever follows an `@` in a model's name is ignored: `echo@a` and `echo@b` are 
 | `cached`, `cache-write`, `reasoning`, `usage-on-choice-chunk`, `usage-on-every-chunk` | the shapes of usage |
 | `tools` | calls the tool `weather`; told its result, says it |
 | `filtered` | finish reason `content_filter` |
+| `ignores-stream` | answers a stream with one plain reply |
+| `newer-limit`, `no-stream-options` | 400 for `max_tokens`, 422 for `stream_options`, in the words of real hosts |
 | `leaky` | 400 whose message repeats the key that it was sent |
 """
 
@@ -391,11 +393,11 @@ class FaultServer:
         if fault is not None:
             return fault
         answer = _answer(name, body)
-        if body.get("stream"):
+        if body.get("stream") and name != "ignores-stream":
             return await self._stream(request, name, answer, body, wire)
         if name.startswith("slow-first-"):
             await asyncio.sleep(float(name[11:-1]))
-        return web.json_response(wire.whole(answer, body))
+        return web.json_response(wire.whole(answer, body), headers={"Set-Cookie": "session=somebody; Path=/"})
 
     async def _fault(self, name: str, body: dict[str, Any], wire: Any) -> web.StreamResponse | None:
         """The reply that is no answer, or None."""
@@ -407,6 +409,11 @@ class FaultServer:
             await asyncio.sleep(float(name[13:-1]))
         if name == "context-length":
             return web.json_response(wire.error(400, CONTEXT[wire], "context_length_exceeded"), status=400)
+        if name == "newer-limit" and "max_tokens" in body:
+            message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+            return web.json_response(wire.error(400, message, "unsupported_parameter"), status=400)
+        if name == "no-stream-options" and "stream_options" in body:
+            return web.json_response({"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"]}]}, status=422)
         if name == "unknown-model":
             message = "The model `unknown-model` does not exist or you do not have access to it."
             return web.json_response(wire.error(404, message, "model_not_found"), status=404)

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from http.cookiejar import CookieJar
 from typing import Any
 
 import httpx
@@ -73,6 +74,7 @@ class Endpoint:
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._urls: dict[str, httpx.URL] = {}
         self._kept_key: tuple[float, Secret] | None = None
 
     @property
@@ -154,7 +156,9 @@ class Endpoint:
 
     def build(self, method: str, path: str, body: Mapping[str, Json] | None, key: str) -> httpx.Request:
         """The HTTP request, ready to send."""
-        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = self._base.copy_with(path=self._base.path.rstrip("/") + path)
         content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         headers = {**self._headers, **(self._auth(key) if key else {})}
         return self.client().build_request(method, url, content=content, headers=headers)
@@ -166,9 +170,18 @@ class Endpoint:
             trust_env = self._base.host not in _LOOPBACK  # proxies and certificates of the organisation, for the world outside
             transport = self._transport or _transport(secure=self._base.scheme == "https", trust_env=trust_env)
             timeout = httpx.Timeout(None, connect=self.settings.connect_timeout_s)
-            self._client = httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=trust_env, follow_redirects=False)
+            self._client = httpx.AsyncClient(
+                transport=transport, timeout=timeout, trust_env=trust_env, follow_redirects=False, cookies=_NoCookies()
+            )
             self._loop = loop
         return self._client
+
+
+class _NoCookies(CookieJar):
+    """Keeps nothing: what one caller's answer sets must not go out with the next one's request."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:  # Any: as the base class has it
+        """Does nothing."""
 
 
 async def drain(events: AsyncGenerator[Event, None]) -> None:

@@ -210,6 +210,40 @@ def test_models_lists_names(upstream: FaultServer) -> None:
     assert run(upstream, lambda provider: provider.models()) == ["echo", "instant"]
 
 
+def test_a_host_that_answers_a_stream_with_one_reply(upstream: FaultServer) -> None:
+    chunks = stream(upstream, "ignores-stream")
+    assert (text_of(chunks), finish_of(chunks), usage_of(chunks)) == (FIXED_TEXT, "stop", Usage(input_tokens=25, output_tokens=20))
+
+
+def test_what_a_host_wants_spelled_differently_is_learned_once(upstream: FaultServer) -> None:
+    async def use(provider: OpenAI) -> None:
+        limited = ask(settings={"max_tokens": 9})
+        for _ in range(2):
+            assert (await provider.chat(limited, at("newer-limit"))).text == FIXED_TEXT
+            async with provider.stream(limited, at("no-stream-options")) as chunks:
+                assert text_of([chunk async for chunk in chunks]) == FIXED_TEXT
+
+    run(upstream, use)
+    assert [seen.model for seen in upstream.requests] == ["newer-limit"] * 2 + ["no-stream-options"] * 2 + [
+        "newer-limit",
+        "no-stream-options",
+    ]
+    assert upstream.requests[1].body["max_completion_tokens"] == 9
+    assert "stream_options" not in upstream.requests[3].body
+
+
+def test_our_own_addition_to_a_callers_body_is_taken_back_where_it_is_refused(upstream: FaultServer) -> None:
+    chunks = stream(upstream, "no-stream-options", request=own(stream=True))
+    assert text_of(chunks) == FIXED_TEXT
+    assert "stream_options" not in upstream.requests[1].body
+
+
+def test_a_refusal_of_the_callers_own_spelling_is_the_callers_to_see(upstream: FaultServer) -> None:
+    with failing("bad_request", 400):
+        chat(upstream, "newer-limit", request=own(max_tokens=9))
+    assert len(upstream.requests) == 1
+
+
 # --- the caller's own body ----------------------------------------------------------------------------------------------
 
 
@@ -357,10 +391,14 @@ def test_nothing_listens(upstream: FaultServer) -> None:
     assert caught.value.retryable
 
 
-def test_a_server_that_speaks_no_http(upstream: FaultServer) -> None:
-    async def use(provider: OpenAI) -> Response:
-        return await provider.chat(ask(), at("echo"))
+def test_a_tls_address_that_speaks_no_tls(upstream: FaultServer) -> None:
+    with failing("unavailable") as caught:
+        chat(upstream, "echo", base_url=upstream.openai_url.replace("http:", "https:"))
+    assert "TLS" in caught.value.message
+    assert "SSL_CERT_FILE" in caught.value.message
 
+
+def test_a_server_that_speaks_no_http(upstream: FaultServer) -> None:
     async def inside(greeting: bytes) -> None:
         async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(10)
@@ -492,6 +530,15 @@ def test_one_connection_serves_calls_one_after_another(upstream: FaultServer) ->
 
     run(upstream, use)
     assert len({seen.peer for seen in upstream.requests}) == 1
+
+
+def test_cookies_do_not_pass_from_one_call_to_the_next(upstream: FaultServer) -> None:
+    async def use(provider: OpenAI) -> None:
+        for _ in range(2):
+            await provider.chat(ask(), at("instant"))
+
+    run(upstream, use)
+    assert not any("cookie" in seen.headers for seen in upstream.requests)
 
 
 def test_many_calls_at_once(upstream: FaultServer) -> None:
