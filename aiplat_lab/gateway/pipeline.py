@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,13 +27,13 @@ from aiplat_lab.core.errors import (
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import Settings
-from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Price, Provider, Request, Response, Usage, utc_now
+from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Policy, Price, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import Auth, Budget, KeyRing, make
+from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, make
 from aiplat_lab.policies.budget import may_have_cost
 from aiplat_lab.prices import cost, price_for
 
@@ -126,7 +126,7 @@ class Gateway:
         trip = self._begin(request)
         call = trip.call
         try:
-            await self._before(call)
+            await self._before(call, self._policies)
             if call.response is None:
                 call.response = await self._route.answer(call)
         except BaseException as error:  # the one place that sees everything; it re-raises
@@ -141,6 +141,20 @@ class Gateway:
         Entering waits for the first piece, so that whatever fails before it is raised there, as by `handle`.
         """
         return Stream(self, request)
+
+    async def count_tokens(self, request: Request) -> int | None:
+        """The input's tokens as the provider counts them, by the rules of who may ask whom; None where it cannot count.
+
+        Raises:
+            AiplatError: refused, or the provider failed. Nothing is generated or spent, so no row is written.
+        """
+        call = Call(request=request, started_at=self._clock(), deployments=self._settings.deployments(request.model))
+        await self._before(call, self._policies[: len(FIRST)])
+        for deployment in call.deployments:
+            count = getattr(self._provider(deployment.provider), "count_tokens", None)
+            if count is not None:
+                return int(await count(request, deployment))
+        return None
 
     def cancel(self, call_id: str) -> bool:
         """Stops a call in flight and closes its connection to the provider; false when there is no such call."""
@@ -217,7 +231,7 @@ class Gateway:
         self._trips[call.id] = trip
         return trip
 
-    async def _before(self, call: Call) -> None:
+    async def _before(self, call: Call, policies: Sequence[Policy]) -> None:
         request = call.request
         if not call.deployments:
             known = self._settings.models
@@ -227,7 +241,7 @@ class Gateway:
             )
         if not request.messages and not request.inputs and request.body is None:
             raise UsageError("the request holds no message and no input, so there is nothing to ask the model")
-        for policy in self._policies:
+        for policy in policies:
             try:
                 await policy.before(call)
             except CallRefused:
@@ -367,7 +381,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
             return self
         trip = self._trip = gateway._begin(self._request)
         try:
-            await gateway._before(trip.call)
+            await gateway._before(trip.call, gateway._policies)
             if trip.call.response is not None:
                 self._pending, self._ended = _replay(trip.call.response), True
             else:
