@@ -1,0 +1,266 @@
+"""Our own routes: calls, reading, records, keys, and the process itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from aiplat_lab.core.errors import AuthRefused, UsageError
+from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.times import period_start
+from aiplat_lab.core.types import Chunk, Json, Request, Response, utc_now
+from aiplat_lab.core.version import VERSION
+from aiplat_lab.gateway._door import Caller, Door, Fault, dumps, facts, json_reply, read_json, send_events, wanted
+from aiplat_lab.gateway.reading import plain, plain_row, whole_call
+
+ARROW = "application/vnd.apache.arrow.stream"
+_TEAM_VIEWS = frozenset({"totals", "spend_by_day", "spend_by_team", "spend_by_project", "spend_by_model", "spend_by_user"})
+_TEAM_VIEWS |= {"errors_by_type", "recent_calls"}
+"""Views that a virtual key may read, for its own team."""
+
+
+class OwnFace:
+    """Errors as our own clients read them: whole, so that they raise the same type."""
+
+    def fault_body(self, fault: Fault) -> dict[str, Json]:
+        """`{"error": …}` with what `AiplatError.to_wire` says."""
+        return {"error": plain(fault.error.to_wire())}
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+class _Lines:
+    """Pieces as lines of JSON."""
+
+    def begin(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def of(self, chunk: Chunk) -> bytes:
+        """A piece of text; whatever else there is stands at the end."""
+        return dumps({"text": chunk.text}) + b"\n" if chunk.text else b""
+
+    def end(self, response: Response | None) -> bytes:
+        """The whole answer."""
+        return dumps({"end": response.to_json() if response else {}}) + b"\n"
+
+    def error(self, fault: Fault) -> bytes:
+        """The error that broke it."""
+        return dumps(OwnFace().fault_body(fault)) + b"\n"
+
+
+async def create_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/calls`: a request in our own shape; a stream is answered with lines of JSON."""
+    body = await read_json(request)
+    try:
+        asked = Request.from_json({"model": "", **body})
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UsageError("the body is not a request; `aiplat_lab.connect().chat(…)` writes one") from None
+    if not caller.owner:
+        if caller.key is None:
+            raise AuthRefused("a virtual key is missing", policy="auth")
+        asked = _as_key(asked, caller)
+    if asked.stream:
+        return await send_events(door, request, asked, _Lines(), content_type="application/x-ndjson")
+    response = await door.handle(asked)
+    return json_reply(response.to_json(), headers=facts(response))
+
+
+def _as_key(asked: Request, caller: Caller) -> Request:
+    return replace(asked, attribution=caller.key.attribute(asked.attribution)) if caller.key else asked
+
+
+async def read_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/calls/ID`: its row, and what was asked and answered."""
+    call_id = request.match_info["id"]
+    if not is_id(call_id):
+        raise UsageError(f"{call_id[:60]!r} is not a call id; `aiplat calls` lists them")
+
+    def work() -> dict[str, Any] | None:
+        rows = door.ledger.view_rows("call", {"call_id": call_id})
+        return whole_call(rows[0], door.ledger.payload) if rows else None
+
+    found = await door.read(work)
+    if found is None or (caller.key is not None and found.get("key_id") != caller.key.id):
+        flying = any(entry["call_id"] == call_id for entry in door.gateway.in_flight())
+        raise UsageError(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
+    return json_reply(found)
+
+
+async def cancel_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/calls/ID/cancel`."""
+    return json_reply({"cancelled": door.gateway.cancel(request.match_info["id"])})
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _wants_json(request: web.Request) -> bool:
+    return "application/json" in request.headers.get("Accept", "")
+
+
+async def query(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/query`: one read-only SQL statement."""
+    body = await read_json(request)
+    sql, params, limit = wanted(body, "sql", str, "a SQL statement"), body.get("params"), body.get("limit")
+    if _wants_json(request):
+        rows = await door.read(lambda: [plain_row(row) for row in door.ledger.rows(sql, params, limit=limit)])
+        return json_reply({"rows": rows})
+    return web.Response(body=await door.read(lambda: door.ledger.query(sql, params, limit=limit)), content_type=ARROW)
+
+
+async def view(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/views/NAME`: a named view, filtered; a virtual key reads the calls of its own team."""
+    name = request.match_info["name"]
+    filters: dict[str, Json] = await read_json(request)
+    if caller.key is not None:
+        if not caller.key.team or name not in _TEAM_VIEWS:
+            raise AuthRefused(f"a virtual key cannot read the view {name[:40]!r}; ask on the gateway's own machine", policy="auth")
+        filters = {**filters, "team": caller.key.team}
+    if _wants_json(request):
+        rows = await door.read(lambda: [plain_row(row) for row in door.ledger.view_rows(name, filters)])
+        return json_reply({"rows": rows})
+    return web.Response(body=await door.read(lambda: door.ledger.view(name, filters)), content_type=ARROW)
+
+
+async def verify(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/verify`: whether the hash chain holds."""
+    found = await door.read(door.ledger.verify)
+    return json_reply({"ok": found.ok, "rows": found.rows, "first_bad_seq": found.first_bad_seq, "reason": found.reason})
+
+
+async def snapshot(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/snapshot`: the ledger in one sealed file."""
+    path = Path(wanted(await read_json(request), "path", str, "the path of the file to write"))
+    made = await door.read(lambda: door.ledger.snapshot(path))
+    return json_reply(plain({**made, "path": str(path)}))
+
+
+async def export(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/export`: calls as Parquet."""
+    body = await read_json(request)
+    path = Path(wanted(body, "path", str, "the path to write"))
+    made = await door.read(lambda: door.ledger.export(path, body.get("since"), body.get("until"), format=body.get("format") or "parquet"))
+    return json_reply(plain(made) if isinstance(made, Mapping) else {"path": str(path)})
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+async def record(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/records`: appends a record that is no call."""
+    body = await read_json(request)
+    kind, row = wanted(body, "kind", str, "the kind of the record"), wanted(body, "row", dict, "an object")
+    if kind in {"call", "key"}:
+        raise UsageError(f"a record of kind {kind!r} is written by the gateway alone")
+    receipt = await door.read(lambda: door.ledger.record(kind, row))
+    return json_reply({"seq": receipt.seq, "hash": receipt.hash})
+
+
+async def create_key(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/keys`: makes a virtual key; `key` is shown once."""
+    body = await read_json(request)
+    made = door.gateway.keys.create(
+        **{name: str(body.get(name) or "") for name in ("name", "team", "project", "user_id")},
+        models=tuple(str(name) for name in body.get("models") or ()),
+        expires_at=_time(body.get("expires_at")),
+    )
+    return json_reply({"key": made.text, **made.key.to_json()})
+
+
+async def list_keys(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/keys`: the virtual keys, without the keys themselves."""
+    return json_reply({"rows": [key.to_json() for key in door.gateway.keys.all()]})
+
+
+async def revoke_key(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/keys/ID/revoke`: by id, name or last four characters."""
+    return json_reply(door.gateway.keys.revoke(request.match_info["id"]).to_json())
+
+
+def _time(value: Json) -> datetime | None:
+    if not value:
+        return None
+    try:
+        at = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise UsageError(f"expires_at is {str(value)[:40]!r}; write a time such as 2027-01-31T00:00:00Z") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+# --- the gateway ------------------------------------------------------------------------------------------------------
+
+
+async def models(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/models`."""
+    return json_reply({"rows": plain(door.gateway.models())})
+
+
+async def budgets(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/budgets`: the counters that enforcement uses."""
+    return json_reply({"rows": plain(door.gateway.budgets())})
+
+
+async def status(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/status`; a virtual key sees its team's spend and no more."""
+    now, settings, address = utc_now(), door.settings, door.address
+    today = {"since": plain(period_start("day", now=now, time_zone=settings.time_zone))}
+    team = {"team": caller.key.team} if caller.key is not None else {}
+    totals: Mapping[str, Any] = {}
+    if caller.owner or team.get("team"):
+        totals = (await door.read(lambda: door.ledger.view_rows("totals", {**today, **team})))[0]
+    meta = (await door.read(lambda: door.ledger.view_rows("meta", {})))[0]
+    said: dict[str, Any] = {
+        "version": VERSION,
+        "started_at": plain(door.started_at),
+        "uptime_s": round(time.monotonic() - door.began, 3),
+        "demo": bool(meta["demo"]),
+        "in_flight": door.metrics.in_flight,
+        "spend_today_usd": plain(totals.get("cost_usd")),
+        "calls_today": totals.get("calls"),
+        "currency": settings.currency,
+        "usd_rate": str(settings.usd_rate),
+        "time_zone": settings.time_zone,
+        "default_model": settings.default_model,
+    }
+    if caller.owner:
+        said |= {
+            "pid": address.pid if address else None,
+            "home": str(door.home.path),
+            "socket": address.socket if address else "",
+            "http": address.http if address else "",
+            "calls_in_flight": plain(door.gateway.in_flight()),
+            "budgets": plain(door.gateway.budgets()),
+            "providers": [{"name": name, "kind": one.kind, "region": one.region} for name, one in settings.providers.items()],
+            "incidents": door.news(),
+        }
+    return json_reply(said)
+
+
+async def stop(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/stop`: calls in flight may end, then are cancelled; all are recorded."""
+    door.stop.set()
+    return json_reply({"stopping": True})
+
+
+async def healthz(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /healthz`: open to all, and says nothing else."""
+    return json_reply({"status": "stopping" if door.stop.is_set() else "ok", "version": VERSION})
+
+
+async def metrics(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /metrics`, in Prometheus' text format."""
+    lag = door.ledger.lag()
+    gauges = {
+        "aiplat_uptime_seconds": ("Seconds since the gateway started.", round(time.monotonic() - door.began, 3)),
+        "aiplat_spool_bytes": ("Bytes of the spool that DuckDB does not hold yet.", float(lag.bytes)),
+        "aiplat_spool_records": ("Records of the spool that DuckDB does not hold yet.", float(lag.records)),
+    }
+    return web.Response(text=door.metrics.text(gauges), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -1,0 +1,159 @@
+"""The life of the gateway process: the only one of its home, ready, at work, idle, gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from aiplat_lab.core.errors import AiplatError, GatewayUnavailable
+from aiplat_lab.core.settings import Home, Settings
+from aiplat_lab.core.types import utc_now
+from aiplat_lab.core.version import VERSION
+from aiplat_lab.gateway._door import Door
+from aiplat_lab.gateway.pipeline import Gateway
+from aiplat_lab.gateway.process import LOG_BYTES, Address, Lock, open_log, read_address, write_address
+from aiplat_lab.gateway.reading import plain
+from aiplat_lab.gateway.server import Listening, fault, listen
+from aiplat_lab.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+_LOOK_S = 1.0
+"""How often an idle gateway looks whether it may stop."""
+
+
+def run(home: Home, *, background: bool) -> int:
+    """Runs the gateway of `home` until it is told to end or has been idle for long.
+
+    Args:
+        home: the folder with settings and ledger.
+        background: say on standard output, in one line of JSON, that it is ready or why not; then let go of it.
+
+    Returns:
+        The exit code.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    lock: Lock | None = None
+    try:
+        home.create()
+        settings = home.load()
+        lock = _only_one(home)
+        ledger = Ledger.open(home, durability=settings.gateway.durability)
+        try:
+            asyncio.run(_live(home, settings, ledger, background=background))
+        finally:
+            ledger.close()
+    except AiplatError as error:
+        return _failed(error, background=background)
+    finally:
+        if lock is not None:
+            lock.release()
+    return 0
+
+
+def _only_one(home: Home) -> Lock:
+    lock = Lock(home.gateway_lock)
+    if not lock.take():
+        address = read_address(home)
+        who = f"process {address.pid}, {address.http}" if address else "starting or stopping"
+        raise GatewayUnavailable(f"a gateway of {home.path} already runs ({who}); `aiplat status` shows it, `aiplat stop` ends it")
+    home.gateway_file.unlink(missing_ok=True)
+    return lock
+
+
+async def _live(home: Home, settings: Settings, ledger: Ledger, *, background: bool) -> None:
+    """From the opened ledger to the end of the last call."""
+    door = Door(home=home, settings=settings, ledger=ledger, gateway=Gateway(settings, ledger), started_at=utc_now(), fault=fault)
+    listening: Listening | None = None
+    try:
+        listening = await listen(door)
+        door.address = Address(
+            pid=os.getpid(),
+            socket=listening.socket,
+            http=listening.http,
+            version=VERSION,
+            started_at=str(plain(door.started_at)),
+            token=listening.token,
+        )
+        write_address(home, door.address)
+        _say_ready(home, door.address, background=background)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            _on_signal(name, door.stop)
+        await _until_stopped(door, background=background)
+    finally:
+        home.gateway_file.unlink(missing_ok=True)  # the next client starts another one, which waits for our lock
+        if listening is not None:
+            await listening.aclose()
+        await door.gateway.aclose()
+    logger.info("stopped")
+
+
+async def _until_stopped(door: Door, *, background: bool) -> None:
+    idle_s = door.settings.gateway.idle_s
+    door.last_active = time.monotonic()
+    while not door.stop.is_set():
+        try:
+            async with asyncio.timeout(_LOOK_S if not idle_s else min(_LOOK_S, max(0.05, idle_s / 4))):
+                await door.stop.wait()
+        except TimeoutError:
+            pass
+        if idle_s and not door.active and time.monotonic() - door.last_active > idle_s:
+            logger.info("no client for %.0f s", idle_s)
+            return
+        if read_address(door.home) is None and door.address is not None and door.home.path.is_dir():
+            write_address(door.home, door.address)  # somebody removed it; without it, nobody finds us
+        if not door.home.path.is_dir():
+            logger.warning("the home %s is gone", door.home.path)
+            return
+        if background:
+            _cap_log(door.home)
+
+
+def _on_signal(name: signal.Signals, stop: asyncio.Event) -> None:
+    if sys.platform == "win32":
+        loop = asyncio.get_running_loop()
+        signal.signal(name, lambda *_: loop.call_soon_threadsafe(stop.set))
+    else:
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+
+
+def _say_ready(home: Home, address: Address, *, background: bool) -> None:
+    logger.info("version %s ready at %s for %s", VERSION, address.http, home.path)
+    if background:
+        _say({"ready": {name: getattr(address, name) for name in address.__slots__}})
+        _write_to_log(home)
+
+
+def _failed(error: AiplatError, *, background: bool) -> int:
+    logger.error("%s", error.message)
+    if background:
+        _say({"error": plain(error.to_wire())})
+    return 1
+
+
+def _say(data: dict[str, Any]) -> None:  # Any: JSON
+    try:
+        os.write(1, json.dumps(data).encode() + b"\n")
+    except OSError:
+        pass  # whoever started us has not waited
+
+
+def _write_to_log(home: Home) -> None:
+    """Standard output and error into the log, so that nothing of whoever started us is held."""
+    with open_log(home) as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+
+def _cap_log(home: Home) -> None:
+    try:
+        if home.log_file.stat().st_size > LOG_BYTES:
+            _write_to_log(home)
+    except OSError:
+        pass  # the log was removed; the open one goes on

@@ -1,0 +1,335 @@
+"""The gateway's HTTP server: who may come in by which door, the routes, and what each error is in HTTP.
+
+The owner comes through a socket in a folder that nobody else can enter; everybody else through loopback TCP with a virtual key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import stat
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from aiohttp import web
+
+from aiplat_lab.core.errors import (
+    AiplatError,
+    AuthRefused,
+    BudgetExceeded,
+    CallCancelled,
+    CallLost,
+    CallRefused,
+    ConfigError,
+    ContentRefused,
+    LedgerError,
+    PromptError,
+    ProviderError,
+    RateLimited,
+    UnknownModel,
+    UsageError,
+    redact,
+)
+from aiplat_lab.core.settings import Home
+from aiplat_lab.gateway import _anthropic_face, _openai_face, _own_routes, _responses_face
+from aiplat_lab.gateway._anthropic_face import AnthropicFace
+from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
+from aiplat_lab.gateway._openai_face import OpenAIFace
+from aiplat_lab.gateway._own_routes import OwnFace
+from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
+from aiplat_lab.gateway.row import error_type
+
+logger = logging.getLogger(__name__)
+
+Route = Callable[[Door, web.Request, Caller], Awaitable[web.StreamResponse]]
+GRACE_S = 5.0
+"""How long calls in flight may go on when the process is told to end."""
+KEEP_ALIVE_S = 3600.0
+"""How long an idle connection stays open; a kernel's next call then needs no new one."""
+MEGABYTE = 1_000_000
+
+
+class Access(NamedTuple):
+    """Who may use a route."""
+
+    everybody: bool = False
+    """No key is needed."""
+    keys: bool = False
+    """A virtual key opens it; otherwise only the owner's socket does."""
+    quiet: bool = False
+    """A look from outside, which does not keep an idle gateway alive."""
+
+
+_KEYS = Access(keys=True)
+_OWNER = Access()
+_OPENAI, _ANTHROPIC, _OWN = OpenAIFace(), AnthropicFace(), OwnFace()
+
+ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
+    ("POST", "/v1/chat/completions", _openai_face.chat, _OPENAI, _KEYS),
+    ("POST", "/v1/embeddings", _openai_face.embeddings, _OPENAI, _KEYS),
+    ("POST", "/v1/responses", _responses_face.responses, _OPENAI, _KEYS),
+    ("GET", "/v1/models", _openai_face.models, _OPENAI, _KEYS),
+    ("GET", "/v1/models/{name:.+}", _openai_face.model, _OPENAI, _KEYS),
+    ("POST", "/v1/messages", _anthropic_face.messages, _ANTHROPIC, _KEYS),
+    ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _KEYS),
+    ("POST", "/api/calls", _own_routes.create_call, _OWN, _KEYS),
+    ("GET", "/api/calls/{id}", _own_routes.read_call, _OWN, _KEYS),
+    ("POST", "/api/calls/{id}/cancel", _own_routes.cancel_call, _OWN, _OWNER),
+    ("POST", "/api/query", _own_routes.query, _OWN, _OWNER),
+    ("POST", "/api/views/{name}", _own_routes.view, _OWN, _KEYS),
+    ("POST", "/api/records", _own_routes.record, _OWN, _OWNER),
+    ("GET", "/api/status", _own_routes.status, _OWN, _KEYS),
+    ("GET", "/api/models", _own_routes.models, _OWN, _KEYS),
+    ("POST", "/api/keys", _own_routes.create_key, _OWN, _OWNER),
+    ("GET", "/api/keys", _own_routes.list_keys, _OWN, _OWNER),
+    ("POST", "/api/keys/{id}/revoke", _own_routes.revoke_key, _OWN, _OWNER),
+    ("GET", "/api/budgets", _own_routes.budgets, _OWN, _OWNER),
+    ("POST", "/api/snapshot", _own_routes.snapshot, _OWN, _OWNER),
+    ("POST", "/api/export", _own_routes.export, _OWN, _OWNER),
+    ("POST", "/api/verify", _own_routes.verify, _OWN, _OWNER),
+    ("POST", "/api/stop", _own_routes.stop, _OWN, _OWNER),
+    ("GET", "/healthz", _own_routes.healthz, _OWN, Access(everybody=True, quiet=True)),
+    ("GET", "/metrics", _own_routes.metrics, _OWN, Access(keys=True, quiet=True)),
+)
+"""Every route, with the shape of its errors and who may use it."""
+
+
+# --- errors in HTTP: nowhere else -------------------------------------------------------------------------------------
+
+_STATUS: tuple[tuple[type[AiplatError], int], ...] = (
+    (BudgetExceeded, 402),  # SDKs send a 429 again by themselves, which no budget is helped by
+    (RateLimited, 429),
+    (ContentRefused, 400),
+    (CallRefused, 403),
+    (UnknownModel, 404),
+    (UsageError, 400),
+    (PromptError, 400),
+    (CallCancelled, 499),
+    (CallLost, 410),
+    (ConfigError, 500),
+    (LedgerError, 500),
+)
+_PROVIDER_STATUS = {
+    "rate_limited": 429,
+    "unavailable": 503,
+    "timeout": 504,
+    "bad_request": 400,
+    "context_length": 400,
+}
+_TOO_LARGE = 413
+
+
+def fault(error: AiplatError) -> Fault:
+    """The status, the word and the headers with which HTTP tells an error."""
+    headers: dict[str, str] = {"x-aiplat-call-id": error.call_id} if error.call_id else {}
+    retry_after_s = getattr(error, "retry_after_s", None)
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+    status = _status(error)
+    if status != 429:
+        headers["x-should-retry"] = "false"  # the gateway has tried again already, where that could help
+    return Fault(status, error_type(error), error, headers)
+
+
+def _status(error: AiplatError) -> int:
+    if isinstance(error, ProviderError):
+        if error.status == 404:
+            return 404
+        return _PROVIDER_STATUS.get(error.reason, 502)
+    if isinstance(error, AuthRefused):
+        return 403 if error.call_id else 401  # with a call begun, the key was good, though not for this
+    if isinstance(error, _TooLarge):
+        return _TOO_LARGE
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+class _TooLarge(UsageError):
+    """The body is larger than the gateway takes."""
+
+
+# --- the doors --------------------------------------------------------------------------------------------------------
+
+
+def make_app(door: Door, *, owner: bool, token: str = "") -> web.Application:
+    """The routes behind one door.
+
+    Args:
+        door: the gateway.
+        owner: whether whoever comes in is the owner.
+        token: what the owner shows at the other door; empty when there is no need.
+    """
+    limit = door.settings.gateway.max_body_mb * MEGABYTE
+    app = web.Application(client_max_size=limit)
+    for method, path, route, face, access in ROUTES:
+        app.router.add_route(method, path, _guarded(door, route, face, access, owner=owner, token=token))
+    app.router.add_route("*", "/{path:.*}", _lost(door))
+    return app
+
+
+def _guarded(
+    door: Door, route: Route, face: Face, access: Access, *, owner: bool, token: str
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The route with its guard: who may come in, the count of what is under way, and every error in the face's shape."""
+    owners = Caller(owner=True)
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        door.active += not access.quiet
+        try:
+            caller = owners if owner else _caller(door, request, access, token)
+            return await route(door, request, caller)
+        except AiplatError as error:
+            return _told(face, fault(error))
+        except web.HTTPRequestEntityTooLarge:
+            mb = door.settings.gateway.max_body_mb
+            return _told(face, fault(_TooLarge(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")))
+        except ConnectionError:
+            raise  # the caller has left
+        except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
+            logger.error("%s %s failed", request.method, request.path, exc_info=error)
+            door.incidents.append(f"{request.method} {request.path} failed inside: {redact(str(error))[:200]}")
+            text = f"the gateway failed inside ({type(error).__name__}); {door.home.log_file} has more"
+            return _told(face, fault(AiplatError(text)))
+        finally:
+            if not access.quiet:
+                door.active -= 1
+                door.last_active = time.monotonic()
+
+    return guarded
+
+
+def _told(face: Face, told: Fault) -> web.Response:
+    return json_reply(face.fault_body(told), status=told.status, headers=told.headers)
+
+
+def _caller(door: Door, request: web.Request, access: Access, token: str) -> Caller:
+    """Who comes through the door that is open to others.
+
+    Raises:
+        AuthRefused: no key, or one that is no good here.
+    """
+    if token and secrets.compare_digest(request.headers.get("x-aiplat-token", "").encode(), token.encode()):
+        return Caller(owner=True)
+    if access.everybody:
+        return Caller(owner=False)
+    sent = request.headers.get("x-api-key") or ""
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        sent = bearer.strip()
+    caller = Caller(owner=False, key=door.gateway.keys.check(sent))
+    if not access.keys:
+        raise AuthRefused(
+            f"{request.path} is for the owner alone, on the gateway's own machine; a virtual key does not open it", policy="auth"
+        )
+    return caller
+
+
+def _lost(door: Door) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    paths = {path.partition("{")[0].rstrip("/") for _, path, _, _, _ in ROUTES}
+
+    async def lost(request: web.Request) -> web.StreamResponse:
+        path = request.path[:80]
+        known = {method for method, known, _, _, _ in ROUTES if known == request.path}
+        face: Face = _ANTHROPIC if path.startswith("/v1/messages") else _OWN if path.startswith("/api") else _OPENAI
+        if known:
+            text, status = f"{path} takes {' or '.join(sorted(known))}, not {request.method}", 405
+        else:
+            near = next((one for one in sorted(paths) if one.startswith("/v1/") and path.endswith(one.removeprefix("/v1"))), "")
+            text, status = f"the gateway has no route {path}." + (f" Did you mean {near}?" if near else ""), 404
+        return _told(face, Fault(status, "not_found", UsageError(text)))
+
+    return lost
+
+
+# --- listening --------------------------------------------------------------------------------------------------------
+
+
+class Listening(NamedTuple):
+    """The open doors."""
+
+    runners: tuple[web.AppRunner, ...]
+    socket: str
+    http: str
+    token: str
+
+    async def aclose(self) -> None:
+        """Closes the doors: calls under way may end for `GRACE_S` seconds, then are cancelled."""
+        await asyncio.gather(*(runner.cleanup() for runner in self.runners))
+        if self.socket:
+            _remove(self.socket)
+
+
+async def listen(door: Door, *, unix: bool = HAS_UNIX_SOCKETS) -> Listening:
+    """Opens the doors.
+
+    Args:
+        door: the gateway.
+        unix: whether the owner has a socket; otherwise a token, by TCP.
+
+    Raises:
+        ConfigError: the port is taken, or the socket's folder is not safe.
+    """
+    token = "" if unix else secrets.token_urlsafe(32)
+    runners = []
+    tcp = _runner(make_app(door, owner=False, token=token))
+    await tcp.setup()
+    runners.append(tcp)
+    port = door.settings.gateway.port
+    try:
+        await web.TCPSite(tcp, "127.0.0.1", port).start()
+    except (OSError, OverflowError) as error:
+        await tcp.cleanup()
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"the port {port} on 127.0.0.1 cannot be used ({why}); set gateway.port in {door.home.settings_file}, or 0 for a free one"
+        ) from None
+    path = ""
+    if unix:
+        try:
+            path = str(socket_path(door.home))
+            own = _runner(make_app(door, owner=True))
+            await own.setup()
+            runners.append(own)
+            await web.UnixSite(own, path).start()
+            _owner_only(path)
+        except OSError as error:
+            for runner in runners:
+                await runner.cleanup()
+            raise ConfigError(f"the gateway's socket {path!r} cannot be made: {error.strerror or error}") from None
+    return Listening(tuple(runners), path, f"http://127.0.0.1:{tcp.addresses[0][1]}", token)
+
+
+def _owner_only(path: str) -> None:
+    Path(path).chmod(0o600)
+
+
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(app, handler_cancellation=True, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=GRACE_S)
+
+
+def socket_path(home: Home) -> Path:
+    """Where the owner's socket goes: a folder that only the owner can enter, and nothing at its place.
+
+    Raises:
+        ConfigError: the folder belongs to somebody else, or others can enter it.
+    """
+    folder = home.socket_folder
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    mine = sys.platform == "win32" or about.st_uid == home.path.stat().st_uid
+    if not stat.S_ISDIR(about.st_mode) or not mine:
+        raise ConfigError(
+            f"{folder} is not a folder of yours, so the gateway's socket would not be safe in it; remove it, or set XDG_RUNTIME_DIR"
+        )
+    folder.chmod(0o700)
+    path = folder / "gateway.sock"
+    path.unlink(missing_ok=True)
+    return path
