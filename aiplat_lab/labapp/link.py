@@ -34,7 +34,7 @@ class Link:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiplat-lab")
         self._starting = threading.Event()
         self._failed: AiplatError | None = None
-        self._reader: Client = connect(environment.home, spawn=False)
+        self._reader: Client = connect(spawn=False)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -64,7 +64,7 @@ class Link:
 
     def _start(self) -> None:
         try:
-            with connect(self._environment.home, spawn=True) as starter:
+            with connect(spawn=True) as starter:
                 starter.status()
             self._failed = None
         except AiplatError as error:

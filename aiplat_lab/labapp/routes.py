@@ -28,7 +28,7 @@ def guarded(method: Method) -> Method:
 def http_status(error: AiplatError) -> int:
     """The HTTP status with which the front end hears of an error."""
     if isinstance(error, UsageError):
-        return 404 if error.details.get("missing") else 400
+        return 400
     if isinstance(error, CallRefused):
         return 403
     return 503 if isinstance(error, GatewayUnavailable) else 502

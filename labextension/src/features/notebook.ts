@@ -66,7 +66,7 @@ export const newNotebook: JupyterFrontEndPlugin<void> = {
 
     app.commands.addCommand(CommandIDs.newNotebook, {
       label: args => (args.isPalette ? trans.__('New AI Notebook') : trans.__('AI notebook')),
-      caption: trans.__('Create a notebook whose cells ask a model with %%ai'),
+      caption: trans.__('Create a notebook whose cells ask a model with %1', '%%ai'),
       icon: callsIcon,
       describedBy: NOTEBOOK_ARGS,
       execute: async args => {

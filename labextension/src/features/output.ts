@@ -72,6 +72,7 @@ class AnswerView extends Widget implements IRenderMime.IRenderer {
       return;
     }
     this.node.dataset.status = answer.status;
+    this.node.dataset.format = answer.format;
     await this.renderBody(answer);
     this.foot.node.replaceChildren(...this.reason(answer), this.facts(answer));
     if (!this.foot.parent) {
@@ -146,6 +147,10 @@ class AnswerView extends Widget implements IRenderMime.IRenderer {
     };
     const answered = [answer.provider, answer.responseModel, answer.region].filter(Boolean).join(' · ');
     add(answer.model, answered && trans.__('Answered by %1', answered));
+    if (answer.status === 'running') {
+      line.append(element('span', 'aiplat-Answer-fact aiplat-Answer-running', trans.__('answering…')));
+      return line;
+    }
     if (answer.promptName) {
       add(`${answer.promptName}@${answer.promptVersion}`, trans.__('Prompt and version'));
     }

@@ -138,6 +138,7 @@ export const panel: JupyterFrontEndPlugin<void> = {
       describedBy: NO_ARGS,
       execute: () => {
         app.shell.activateById(widget.id);
+        void model.refresh();
       }
     });
     palette?.addItem({ command: CommandIDs.openPanel, category: trans.__('AI'), args: { isPalette: true } });

@@ -29,7 +29,7 @@ export function statusText(model: IPlatform, trans: TranslationBundle): { short:
     case 'stopped':
       return {
         short: trans.__('AI: stopped'),
-        long: trans.__('The AI gateway is stopped. The next %%ai cell starts it.')
+        long: trans.__('The AI gateway is stopped. The next %1 cell starts it.', '%%ai')
       };
     case 'error':
       return { short: trans.__('AI: error'), long: trans.__('AI gateway: %1', state.message) };

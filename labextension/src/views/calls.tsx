@@ -19,7 +19,7 @@ export function when(startedAt: string, now: Date): string {
     return '';
   }
   return at.toDateString() === now.toDateString()
-    ? at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    ? at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
     : at.toLocaleDateString([], { day: 'numeric', month: 'short' });
 }
 
@@ -28,7 +28,7 @@ function CallItem({ call, model, trans, open }: IProps & { call: ICallRow }): Re
   const tokens =
     call.inputTokens === null || call.outputTokens === null
       ? null
-      : trans.__('%1 → %2 tokens', count(call.inputTokens), count(call.outputTokens));
+      : `${count(call.inputTokens)} → ${count(call.outputTokens)}`;
   const facts = [when(call.startedAt, new Date()), seconds(call.latencyS, ''), tokens];
   return (
     <li>
@@ -36,7 +36,7 @@ function CallItem({ call, model, trans, open }: IProps & { call: ICallRow }): Re
         type="button"
         className="aiplat-Call"
         data-call={call.callId}
-        title={call.startedAt}
+        title={trans.__('Started %1. Time, duration, tokens in → out. Click for the full record.', call.startedAt)}
         onClick={() => open(call.callId)}
       >
         <StatusMark status={call.status} word={call.errorType ? `${word}: ${call.errorType}` : word} />
@@ -58,7 +58,7 @@ function CallItem({ call, model, trans, open }: IProps & { call: ICallRow }): Re
 function Teach({ trans, insert }: { trans: TranslationBundle; insert: (() => void) | null }): ReactElement {
   return (
     <div className="aiplat-Teach">
-      <p>{trans.__('No AI calls here yet. Write a cell that begins with %%ai, and run it:')}</p>
+      <p>{trans.__('No AI calls here yet. Write a cell that begins with %1, and run it:', '%%ai')}</p>
       <pre>
         <span className="aiplat-Teach-magic">%%ai</span>
         {`\n${trans.__('Explain in one sentence what a p-value is.')}`}

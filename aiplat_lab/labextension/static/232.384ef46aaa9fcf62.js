@@ -130,7 +130,8 @@
 }
 
 @media (prefers-reduced-motion: reduce) {
-  .aiplat-Dot[data-state="starting"] {
+  .aiplat-Dot[data-state="starting"],
+  .aiplat-Answer-running {
     animation: none;
   }
 }
@@ -197,6 +198,10 @@
   flex: 1;
   align-items: center;
   gap: 8px;
+}
+
+.aiplat-Gateway-word {
+  white-space: nowrap;
 }
 
 .aiplat-Gateway-line .aiplat-aside {
@@ -509,8 +514,9 @@
 .aiplat-Block pre {
   margin: 6px 0 0;
   padding: 10px 12px;
+  border: var(--aiplat-line);
   border-radius: var(--aiplat-radius);
-  background: var(--jp-layout-color2);
+  background: color-mix(in srgb, var(--jp-layout-color2) 45%, var(--jp-layout-color0));
   color: var(--jp-content-font-color1);
   font-family: var(--jp-code-font-family);
   font-size: var(--jp-code-font-size);
@@ -521,12 +527,12 @@
 
 .aiplat-Block[data-kind="answer"] pre {
   border-left: 3px solid var(--jp-brand-color1);
-  background: var(--jp-layout-color1);
+  background: none;
 }
 
 .aiplat-Columns {
   display: grid;
-  grid-template-columns: repeat(auto-fill, minmax(250px, 1fr));
+  grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr));
   gap: 20px 32px;
   padding-top: 16px;
   border-top: var(--aiplat-line);
@@ -537,7 +543,11 @@
 }
 
 .aiplat-Columns dl > div {
-  padding: 3px 0;
+  display: grid;
+  grid-template-columns: minmax(120px, 36%) minmax(0, 1fr);
+  gap: 0 12px;
+  align-items: baseline;
+  padding: 2px 0;
 }
 
 .aiplat-Columns dd {
@@ -565,6 +575,18 @@
 .aiplat-Answer .aiplat-Answer-body.jp-RenderedHTMLCommon {
   max-width: 80ch;
   padding-right: 0;
+}
+
+.aiplat-Answer .aiplat-Answer-body.jp-RenderedHTMLCommon > :last-child {
+  margin-bottom: 0;
+}
+
+.aiplat-Answer[data-format="code"] .aiplat-Answer-body > pre,
+.aiplat-Answer[data-format="json"] .aiplat-Answer-body > pre {
+  margin: 2px 0 0;
+  padding: 8px 10px;
+  border: var(--jp-border-width) solid var(--jp-border-color2);
+  border-radius: var(--aiplat-radius);
 }
 
 .aiplat-Answer[data-status="cancelled"] .aiplat-Answer-body {
@@ -597,7 +619,8 @@
   flex-wrap: wrap;
   align-items: center;
   gap: 2px 0;
-  margin-top: 4px;
+  margin: 4px 0 0 -14px;
+  clip-path: inset(-3px -3px -3px 11px);
   color: var(--aiplat-quiet);
   font-family: var(--jp-ui-font-family);
   font-size: var(--jp-ui-font-size0);
@@ -605,7 +628,8 @@
   line-height: 20px;
 }
 
-.aiplat-Answer-facts > * + *::before {
+/* A dot stands before each fact; the one at the beginning of a line lies beyond the edge. */
+.aiplat-Answer-facts > ::before {
   content: "\xb7";
   display: inline-block;
   width: 14px;
@@ -614,7 +638,7 @@
 }
 
 .aiplat-Answer-facts > .aiplat-Tag {
-  margin-left: 6px;
+  margin-left: 14px;
 }
 
 .aiplat-Answer-facts > .aiplat-Tag::before {
@@ -639,6 +663,10 @@
 .aiplat-Answer-copy:hover {
   color: var(--jp-content-link-color);
   text-decoration: underline;
+}
+
+.aiplat-Answer-running {
+  animation: aiplat-breathe 1.4s ease-in-out infinite;
 }
 
 .aiplat-Answer-copy {
