@@ -18,6 +18,7 @@ from aiplat_lab.core.errors import (
     CallCancelled,
     CallRefused,
     ConfigError,
+    LedgerError,
     ProviderError,
     UnknownModel,
     UsageError,
@@ -58,11 +59,13 @@ class _Trip:
     cancelling: int
     """How often the task had been cancelled when the trip began."""
     interrupted: Literal["", "cancel", "timeout"] = ""
+    closing: bool = False
+    """Whether it is over but for the books, and can no longer be interrupted."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def interrupt(self, reason: Literal["cancel", "timeout"]) -> None:
         """Stops the trip wherever it is; the first reason counts."""
-        if not self.interrupted:
+        if not self.interrupted and not self.closing:
             self.interrupted = reason
             if self.task is not asyncio.current_task():
                 self.task.cancel()
@@ -159,7 +162,7 @@ class Gateway:
     def cancel(self, call_id: str) -> bool:
         """Stops a call in flight and closes its connection to the provider; false when there is no such call."""
         trip = self._trips.get(call_id)
-        if trip is None:
+        if trip is None or trip.closing:
             return False
         trip.interrupt("cancel")
         return True
@@ -186,7 +189,7 @@ class Gateway:
         return [
             {
                 "call_id": trip.call.id,
-                "started_at": trip.call.started_at,
+                "started_at": trip.call.started_at.isoformat().replace("+00:00", "Z"),
                 "team": trip.call.request.attribution.team,
                 "surface": trip.call.request.attribution.surface,
                 "model": trip.call.request.model,
@@ -264,6 +267,7 @@ class Gateway:
 
     async def _end(self, trip: _Trip) -> None:
         """Books and records a call, however it ended."""
+        trip.closing = True
         call = trip.call
         call.ended_at = call.started_at + timedelta(seconds=asyncio.get_running_loop().time() - trip.began)
         try:
@@ -274,6 +278,9 @@ class Gateway:
             row, payloads = end_row(call, trip.asked)
             try:
                 self._ledger.record("call", row, payloads=payloads)
+            except LedgerError as error:
+                error.call_id = call.id
+                raise
             finally:
                 self._memory.keep(call.id)
                 trip.ended.set()
@@ -422,6 +429,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         trip = self._trip
         if trip is None:
             return
+        trip.closing = True
         if self._timer is not None:
             self._timer.cancel()
         cause = self._error or self._why_left(trip, error)

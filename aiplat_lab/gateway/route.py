@@ -155,7 +155,7 @@ class Route:
         """
         if last or not error.retryable or error.reason == "timeout":
             return None
-        backoff_s = min(MAX_BACKOFF_S, BACKOFF_S * 2**tried) * self._random.uniform(0.5, 1.0)
+        backoff_s = min(MAX_BACKOFF_S, BACKOFF_S * 2.0**tried) * self._random.uniform(0.5, 1.0)
         pause_s = max(backoff_s, error.retry_after_s or 0.0)
         if more and pause_s > FALLBACK_RATHER_THAN_WAIT_S:
             return None

@@ -165,9 +165,10 @@ class Budget:
         self._book = _Book()
         self._inputs = _Inputs()
         now = clock()
+        known: dict[datetime, list[dict[str, Any]]] = {}
         for budget in settings.budgets:
             counter = Counter(budget, to_nano(budget.limit_usd), now, None)
-            self._turn(counter, now)
+            self._turn(counter, now, known)
             self._book.counters.append(counter)
 
     def counters(self) -> list[dict[str, Any]]:
@@ -242,13 +243,17 @@ class Budget:
         if now < counter.starts or (counter.ends is not None and now >= counter.ends):
             self._turn(counter, now)
 
-    def _turn(self, counter: Counter, now: datetime) -> None:
+    def _turn(self, counter: Counter, now: datetime, known: dict[datetime, list[dict[str, Any]]] | None = None) -> None:
         """Begins the period that holds `now`, with what the ledger says was spent in it."""
         period = counter.budget.period
         counter.starts = period_start(period, now=now, time_zone=self._zone)
         counter.ends = _period_end(period, counter.starts, self._zone)
         kind, name = counter.budget.scope
-        rows = self._ledger.view_rows("spend_by_scope", {"since": counter.starts})
+        rows = (known or {}).get(counter.starts)
+        if rows is None:
+            rows = self._ledger.view_rows("spend_by_scope", {"since": counter.starts})
+            if known is not None:
+                known[counter.starts] = rows
         counter.spent = sum(to_nano(Decimal(row["cost_usd"] or 0)) for row in rows if row["scope"] == kind and (row["name"] or "") == name)
         share = counter.spent / counter.limit if counter.limit else 1.0
         counter.alerted = max((mark for mark in counter.budget.alert_at if mark <= share), default=0.0)
@@ -342,7 +347,7 @@ class Budget:
         if hold is None or not may_have_cost(call) or not hold.nano:
             return 0
         call.flags.append("budget_booked_hold")
-        call.state["booked_usd"] = to_usd(hold.nano)
+        self._record("budget_booked", {"id": call.id, "usd": str(to_usd(hold.nano))}, call)
         return hold.nano
 
     # --- waiting ----------------------------------------------------------------------------------------------------
@@ -404,10 +409,13 @@ class Budget:
         counter.alerted = crossed
         facts = {**counter.to_json(), "share": str(crossed), "call_id": call.id, "at": self._clock()}
         facts.pop("alert_at")
+        self._record("budget_alert", facts, call)
+
+    def _record(self, kind: str, facts: dict[str, Any], call: Call) -> None:
         try:
-            self._ledger.record("budget_alert", facts)
+            self._ledger.record(kind, facts)
         except LedgerError:
-            call.flags.append("alert_not_recorded")
+            call.flags.append(f"{kind}_not_recorded")
 
 
 def may_have_cost(call: Call) -> bool:
@@ -439,13 +447,9 @@ def _longest(request: Request) -> Usage:
 
 
 def _limit(call: Call, tokens: int) -> None:
-    """Sends a limit of `tokens` for all answers together, in the caller's own words where its body passes through."""
+    """Sends a limit of `tokens` for all answers together; a provider puts it into a caller's own body too."""
     each = max(1, tokens // choices(call.request))
-    request: Request = replace(call.request, settings={**call.request.settings, "max_tokens": each})
-    if request.body is not None:
-        name = "max_output_tokens" if request.wire == "openai.responses" else "max_tokens"
-        request = replace(request, body={**request.body, name: each})
-    call.request = request
+    call.request = replace(call.request, settings={**call.request.settings, "max_tokens": each})
 
 
 def _exceeded(ask: _Ask, counter: Counter, tokens: int) -> BudgetExceeded:

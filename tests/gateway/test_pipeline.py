@@ -35,7 +35,7 @@ def test_an_answer_and_its_row(home: Home, upstream: FaultServer) -> None:
             assert (row["input_tokens"], row["cache_read_tokens"], row["output_tokens"], row["reasoning_tokens"]) == (25, 0, 20, 0)
             assert row["cost_usd"] == Decimal("0.000262500") and row["price_version"] == "aiplat.toml"
             assert row["input_usd_per_mtok"] == Decimal("2.5") and row["output_usd_per_mtok"] == 10
-            assert row["finish_reason"] == "stop" and row["stream"] is False and list(row["flags"]) == []
+            assert row["finish_reason"] == "stop" and row["stream"] is False and not row["flags"]
             assert before <= row["started_at"].astimezone(UTC) <= row["ended_at"].astimezone(UTC)
             assert 0 < row["latency_s"] < 5
             asked = json.loads(here.ledger.payload(row["request_hash"]) or b"")
