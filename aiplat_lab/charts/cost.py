@@ -58,9 +58,9 @@ def spend_by_day(
     rank = {name: i for i, name in enumerate(present)}
     for row in values:
         row["rank"] = rank[row["name"]]
-    chart = _base(values, look, f"Spend by day, stacked by {_words(by)}").mark_bar(cornerRadius=1, aria=False)
+    chart = _base(values, look, f"Spend by day, stacked by {_words(by)}").mark_bar(**_day_bars(days, values))
     return chart.encode(
-        x=_day_axis(days),
+        x=_day_axis(days, values),
         y=alt.Y("amount:Q", title=None, stack="zero", axis=_money_axis(_peak(values, "day"), look)),
         color=alt.Color("name:N", scale=scale, legend=_legend(len(present))),
         order=alt.Order("rank:Q"),
@@ -88,9 +88,9 @@ def savings_by_day(frame: Frame, *, look: Look | None = None, days: Days | None 
     scale = alt.Scale(domain=[_SPENT, _SAVED], range=[look.theme.other, look.theme.saved])
     return (
         _base(values, look, "Spend by day and what the cache saved")
-        .mark_bar(cornerRadius=1, aria=False)
+        .mark_bar(**_day_bars(days, values))
         .encode(
-            x=_day_axis(days),
+            x=_day_axis(days, values),
             y=alt.Y("amount:Q", title=None, stack="zero", axis=_money_axis(_peak(values, "day"), look)),
             color=alt.Color("name:N", scale=scale),
             order=alt.Order("rank:Q"),
@@ -116,9 +116,9 @@ def errors_by_day(frame: Frame, *, look: Look | None = None, days: Days | None =
         values.append({"day": day, "errors": errors, "calls": calls, "share": f"{errors / calls:.1%}" if calls else "no calls"})
     return (
         _base(values, look, "Errors and refusals by day")
-        .mark_bar(cornerRadius=1, color=look.theme.bad, aria=False)
+        .mark_bar(color=look.theme.bad, **_day_bars(days, values))
         .encode(
-            x=_day_axis(days),
+            x=_day_axis(days, values),
             y=alt.Y("errors:Q", title=None, axis=alt.Axis(format=",d", tickMinStep=1, tickCount=4, domain=False, ticks=False)),
             tooltip=[_day_tip(), _tip("errors", "Errors", "Q"), _tip("share", "Of all calls"), _tip("calls", "Calls", "Q")],
         )
@@ -297,14 +297,33 @@ def _legend(names: int) -> Any:
     return alt.Legend(columns=alt.ExprRef("width < 520 ? 3 : 0")) if names > 1 else None
 
 
-def _day_axis(days: Days | None) -> Any:
-    scale = alt.Undefined
-    span = 0
-    if days:
-        span = (days[1] - days[0]).days + 1
-        scale = alt.Scale(domain=[_utc(days[0]), _utc(days[1] + timedelta(days=1))])
-    axis = alt.Axis(format="%-d %b", grid=False, tickCount=min(span, 8) if span else 8, labelOverlap=True, labelFlush=False)
+def _day_axis(days: Days | None, values: Sequence[Mapping[str, Any]]) -> Any:
+    """An axis from the first to the last day, with at most eight labels, each under the middle of its bar."""
+    days = days or _drawn(values)
+    span = (days[1] - days[0]).days + 1
+    step = -(-span // 8) if span <= 14 else -(-span // 56) * 7
+    axis = alt.Axis(
+        format="%-d %b",
+        grid=False,
+        values=[_utc(days[0] + timedelta(days=i)) for i in range(0, span, step)],
+        tickOffset=alt.ExprRef(f"width / {span} / 2"),
+        labelOverlap=True,
+        labelFlush=False,
+    )
+    scale = alt.Scale(domain=[_utc(days[0]), _utc(days[1] + timedelta(days=1))])
     return alt.X("utcyearmonthdate(day):T", title=None, scale=scale, axis=axis)
+
+
+def _drawn(values: Sequence[Mapping[str, Any]]) -> Days:
+    drawn = sorted(date.fromisoformat(row["day"]) for row in values) or [date(1970, 1, 1)]
+    return drawn[0], drawn[-1]
+
+
+def _day_bars(days: Days | None, values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How bars of days look; those of a few days do not fill the whole width."""
+    first, last = days or _drawn(values)
+    span = (last - first).days + 1
+    return {"cornerRadius": 1, "aria": False, **({"width": {"band": 0.14 * span + 0.1}} if span < 6 else {})}
 
 
 def _utc(day: date) -> dict[str, Any]:
