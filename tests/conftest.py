@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,3 +39,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         from aiplat_lab.client import connect
 
         connect(fresh, spawn=False).stop()
+
+
+@pytest.fixture(scope="session")
+def weights() -> Iterator[Path]:
+    """The folder with the weights of `smollm2`, fetched once and kept for later runs; `AIPLAT_MODELS` points at it."""
+    from aiplat_lab.providers.weights import pull
+
+    before = os.environ.get("AIPLAT_MODELS")
+    folder = Path(before) if before else Path("~/.cache/aiplat-tests/models").expanduser()
+    os.environ["AIPLAT_MODELS"] = str(folder)
+    pull("smollm2", folder)
+    yield folder
+    if before is None:
+        del os.environ["AIPLAT_MODELS"]
+
+
+@pytest.fixture(scope="session")
+def embedding_weights(weights: Path) -> Path:
+    """The same folder, with the weights of `minilm` too."""
+    from aiplat_lab.providers.weights import pull
+
+    pull("minilm", weights)
+    return weights
