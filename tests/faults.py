@@ -58,6 +58,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: Any
+    query: str = ""
     peer: str = ""
     """The client's address and port: the same for requests that share a connection."""
     at: float = field(default_factory=time.monotonic)
@@ -346,7 +347,9 @@ class FaultServer:
         except ValueError:
             return web.json_response(wire.error(400, "the body is not JSON"), status=400)
         peer = str(request.transport.get_extra_info("peername")) if request.transport else ""
-        self.requests.append(Seen(request.method, request.path, {k.lower(): v for k, v in request.headers.items()}, body, peer))
+        self.requests.append(
+            Seen(request.method, request.path, {k.lower(): v for k, v in request.headers.items()}, body, request.query_string, peer)
+        )
         given = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.key and given != self.key:
             message = f"Incorrect API key provided: {given}. You can find your API key in the settings."
@@ -485,3 +488,11 @@ class FaultServer:
             if name == "slow-stream":
                 await asyncio.sleep(0.05)
             yield event
+
+
+if __name__ == "__main__":  # alone, for benchmarks: python tests/faults.py [PORT]; ends with its standard input
+    import sys
+
+    with FaultServer(port=int(sys.argv[1]) if len(sys.argv) > 1 else 0) as server:
+        print(server.url, flush=True)
+        sys.stdin.read()

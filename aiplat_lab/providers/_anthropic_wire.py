@@ -147,6 +147,8 @@ def _messages(messages: Sequence[Message]) -> list[dict[str, Json]]:
             continue
         role = "assistant" if message.role == "assistant" else "user"
         blocks = _blocks(message)
+        if not blocks:
+            continue
         if made and made[-1]["role"] == role:
             made[-1]["content"] = [*made[-1]["content"], *blocks]
         else:

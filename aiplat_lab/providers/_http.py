@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -32,6 +33,7 @@ MAX_REPLY_BYTES = 256 * 1024 * 1024
 _KEEPALIVE_S = 60.0
 _KEYRING_S = 300.0
 _DRAIN_S = 0.05
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _FAILURES: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) + (
     (aiohttp.ClientError,) if aiohttp else ()
@@ -52,7 +54,7 @@ class Endpoint:
         transport: how requests travel; chosen here when left out.
 
     Raises:
-        ConfigError: the base URL is not an HTTP address.
+        ConfigError: the base URL is not an HTTP address, or a header cannot be sent.
     """
 
     def __init__(
@@ -70,6 +72,9 @@ class Endpoint:
         self._own_address = not settings.base_url
         self._base = _base(name, settings.base_url or base_url)
         self._auth = auth
+        for header, value in settings.headers.items():
+            if not (_HEADER.fullmatch(header) and value.isascii() and value.isprintable()):
+                raise ConfigError(f"{SETTINGS_FILE}: providers.{name}.headers: {header!r} or its value holds what no header can carry")
         self._headers = {"Content-Type": "application/json", "User-Agent": f"aiplat-lab/{VERSION}", **(headers or {}), **settings.headers}
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
@@ -198,10 +203,17 @@ def _base(name: str, text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise ConfigError(f"{SETTINGS_FILE}: providers.{name}.base_url {text!r} is not a URL: {error}") from None
+        raise ConfigError(f"{SETTINGS_FILE}: providers.{name}.base_url {_shown(text)} is not a URL: {error}") from None
     if url.scheme not in {"http", "https"} or not url.host:
-        raise ConfigError(f"{SETTINGS_FILE}: providers.{name}.base_url is {text!r}; it must begin with http:// or https:// and a host")
+        raise ConfigError(
+            f"{SETTINGS_FILE}: providers.{name}.base_url is {_shown(text)}; it must begin with http:// or https:// and a host"
+        )
     return url
+
+
+def _shown(url: str) -> str:
+    """The URL for a message, without a user's name and password."""
+    return repr(re.sub(r"//[^/@]*@", "//***@", url))
 
 
 def _transport(*, secure: bool, trust_env: bool) -> httpx.AsyncBaseTransport | None:

@@ -23,7 +23,8 @@ class EventReader:
     """Splits bytes into events, whatever the pieces they arrive in; lines end in LF or CRLF."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
+        self._size = 0
         self._name = ""
         self._data: list[bytes] = []
 
@@ -33,16 +34,21 @@ class EventReader:
         Raises:
             EventTooLong: an event has no end.
         """
-        lines = (self._rest + piece).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > MAX_EVENT_BYTES:
+        self._size += len(piece)
+        if self._size > MAX_EVENT_BYTES:
             raise EventTooLong
+        self._rest.append(piece)
+        if b"\n" not in piece:
+            return []
+        lines = b"".join(self._rest).split(b"\n")
+        self._rest = [lines.pop()]
+        self._size = len(self._rest[0]) + sum(map(len, self._data))
         return [event for line in lines if (event := self._take(line)) is not None]
 
     def end(self) -> list[Event]:
         """What is left at the end of the stream, for servers that leave out the last empty line."""
-        found = [event for line in (self._rest, b"") if (event := self._take(line)) is not None]
-        self._rest = b""
+        found = [event for line in (b"".join(self._rest), b"") if (event := self._take(line)) is not None]
+        self._rest = []
         return found
 
     def _take(self, line: bytes) -> Event | None:

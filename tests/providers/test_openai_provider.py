@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -380,6 +382,54 @@ def test_a_base_url_that_is_no_address(url: str) -> None:
         OpenAI("acme", ProviderSettings(kind="openai", base_url=url))
 
 
+@pytest.mark.parametrize("headers", [{"X Org": "a"}, {"X-Org": "ä"}, {"X-Org": "a\r\nX-Other: b"}, {"": "a"}])
+def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"providers\.acme\.headers"):
+        OpenAI("acme", ProviderSettings(kind="openai", headers=headers))
+
+
+def test_a_password_in_a_wrong_base_url_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        OpenAI("acme", ProviderSettings(kind="openai", base_url="ftp://me:pass-word@acme.test"))
+    assert "pass-word" not in caught.value.message
+
+
+def test_headers_and_a_query_in_the_base_url_are_sent(upstream: FaultServer) -> None:
+    response = chat(upstream, "echo", base_url=upstream.openai_url + "/?api-version=2", headers={"OpenAI-Organization": "org-1"})
+    assert response.text == "one two three"
+    assert upstream.requests[0].headers["openai-organization"] == "org-1"
+    assert upstream.requests[0].query == "api-version=2"
+
+
+def test_a_key_of_the_keyring_is_looked_up_once_until_it_fails(upstream: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    keys = ["the/odd:key.1", "a-wrong-key", "the/odd:key.1"]
+
+    def get_password(service: str, name: str) -> str:
+        looked.append(f"{service}/{name}")
+        return keys[len(looked) - 1]
+
+    errors = ModuleType("keyring.errors")
+    errors.KeyringError = RuntimeError  # type: ignore[attr-defined]
+    keyring = ModuleType("keyring")
+    keyring.get_password = get_password  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    monkeypatch.setitem(sys.modules, "keyring.errors", errors)
+
+    async def use(provider: OpenAI) -> None:
+        for _ in range(3):
+            await provider.chat(ask(), at("echo"))
+        assert looked == ["aiplat/acme"]
+        with failing("auth", 401):
+            await provider.chat(ask(), at("status-401"))
+        with failing("auth", 401):
+            await provider.chat(ask(), at("echo"))
+        assert (await provider.chat(ask(), at("echo"))).text == "one two three"
+        assert len(looked) == 3
+
+    run(upstream, use, api_key="keyring:acme")
+
+
 def test_nothing_listens(upstream: FaultServer) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -508,6 +558,26 @@ def test_cancelling_closes_the_connection_within_half_a_second(upstream: FaultSe
         return upstream.disconnects[0] - cancelled_at
 
     assert run(upstream, use) < 0.5
+
+
+def test_fifty_cancelled_streams_leave_nothing_behind(upstream: FaultServer) -> None:
+    async def use(provider: OpenAI) -> float:
+        async def consume() -> None:
+            async with provider.stream(ask(), at("endless-stream")) as chunks:
+                async for _ in chunks:
+                    pass
+
+        tasks = [asyncio.create_task(consume()) for _ in range(50)]
+        assert await asyncio.to_thread(upstream.wait_for, lambda: upstream.open_requests == 50)
+        cancelled_at = time.monotonic()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert await asyncio.to_thread(upstream.wait_for, lambda: len(upstream.disconnects) == 50)
+        return upstream.disconnects[-1] - cancelled_at
+
+    assert run(upstream, use) < 1.0
+    assert upstream.wait_for(lambda: upstream.open_connections == 0)
 
 
 def test_leaving_a_stream_early_closes_the_connection(upstream: FaultServer) -> None:

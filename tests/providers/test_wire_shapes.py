@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiplat_lab.core.types import Usage
+from aiplat_lab.core.types import Deployment, Message, Request, Usage
 from aiplat_lab.providers import _anthropic_wire, _openai_wire
 from aiplat_lab.providers._failures import Where, from_error_object, from_status, retry_after
-from aiplat_lab.providers._sse import Event, EventReader
+from aiplat_lab.providers._sse import MAX_EVENT_BYTES, Event, EventReader, EventTooLong
 
 WHERE = Where("acme", "m-1", "api.acme.test", "env:ACME_API_KEY")
 
@@ -41,6 +41,17 @@ def test_events_do_not_depend_on_how_the_bytes_are_cut(cuts: list[int]) -> None:
 def test_every_line_of_data_comes_back(lines: list[str]) -> None:
     sent = b"".join(b"data: " + line.encode() + b"\n\n" for line in lines)
     assert [event.data.decode() for event in read([sent])] == lines
+
+
+def test_an_event_without_an_end_is_given_up() -> None:
+    reader = EventReader()
+    with pytest.raises(EventTooLong):
+        for _ in range(MAX_EVENT_BYTES // (1 << 20) + 1):
+            reader.feed(b"x" * (1 << 20))
+    reader = EventReader()
+    with pytest.raises(EventTooLong):
+        for _ in range(MAX_EVENT_BYTES // (1 << 20) + 1):
+            reader.feed(b"data: " + b"x" * (1 << 20) + b"\n")
 
 
 # --- usage ------------------------------------------------------------------------------------------------------------------
@@ -124,6 +135,40 @@ def test_the_classes_of_openai_usage_add_up(prompt: int, completion: int, cached
         return
     assert (usage.total_input_tokens, usage.total_output_tokens) == (prompt, completion)
     assert min(usage.to_json().values()) >= 0
+
+
+# --- messages in Anthropic's format -----------------------------------------------------------------------------------------
+
+tool_calls = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.text(), "type": st.just("function"), "function": st.fixed_dictionaries({"name": st.text(), "arguments": st.just("{}")})}
+    ),
+    max_size=2,
+)
+messages = st.lists(
+    st.builds(Message, st.sampled_from(["system", "developer", "user"]), st.text())
+    | st.builds(lambda text, calls: Message("assistant", text, {"tool_calls": calls}), st.none() | st.text(), tool_calls)
+    | st.builds(lambda text, call: Message("tool", text, {"tool_call_id": call}), st.text(), st.text()),
+    max_size=8,
+)
+
+
+@given(messages)
+def test_roles_alternate_and_no_words_are_lost(conversation: list[Message]) -> None:
+    request = Request(model="m", messages=tuple(conversation))
+    data = _anthropic_wire.body(request, Deployment(provider="acme", model="m-1"), stream=False).data
+    roles = [message["role"] for message in data["messages"]]
+    assert set(roles) <= {"user", "assistant"}
+    assert all(one != other for one, other in pairwise(roles))
+    blocks = [block for message in data["messages"] for block in _blocks_of(message["content"])]
+    said = "".join(block.get("text") or block.get("content") or "" for block in blocks)
+    assert said == "".join(message.text() for message in conversation if message.role not in {"system", "developer"})
+    system = [message.text() for message in conversation if message.role in {"system", "developer"} and message.text()]
+    assert data.get("system") == ("\n\n".join(system) or None)
+
+
+def _blocks_of(content: Any) -> list[Any]:
+    return [{"text": content}] if isinstance(content, str) else content
 
 
 # --- replies of odd shape -------------------------------------------------------------------------------------------------------
