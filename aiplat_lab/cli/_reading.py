@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     report = commands.add_parser("report", help="write reports: JSON, HTML and PDF")
     actions = report.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     run = command(actions, "run", _report_run, "run a report notebook on a sealed snapshot of the ledger")
-    run.add_argument("name", help="the report, such as cost")
+    run.add_argument("name", help="the report, such as cost, or the path of a report notebook of your own")
     run.add_argument("--since", default="7d", metavar="WHEN", help="where its period begins: 7d, 2026-11-01 (default: 7d)")
     run.add_argument("--until", default="now", metavar="WHEN", help="where it ends (default: now)")
     run.add_argument("-p", "--parameter", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the notebook")

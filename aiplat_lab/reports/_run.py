@@ -49,7 +49,7 @@ def run_report(
     notebook as far as it got lies in `failed/` there.
 
     Args:
-        name: one of `report_names()`.
+        name: one of `report_names()`, or the path of a report notebook of your own.
         home: whose ledger.
         since: where the period begins: `7d`, `today`, a date.
         until: where it ends.
@@ -60,13 +60,12 @@ def run_report(
         UsageError: there is no such report, or a time is not one.
         ReportError: a cell failed, the time was over, or a renderer refused.
     """
-    if name not in report_names():
-        raise UsageError(f"there is no report {name!r}.{did_you_mean(name, report_names())} See `aiplat report list`.")
+    notebook = _notebook(name)
     settings, now = home.load(), utc_now()
     period = {key: moment(value, now=now, time_zone=settings.time_zone) for key, value in (("since", since), ("until", until))}
     if period["since"] >= period["until"]:
         raise UsageError(f"the period begins at {since!r} and ends at {until!r}, which is not after it")
-    folder = out if out is not None else home.path / "reports" / f"{name}-{now:%Y%m%d-%H%M%S}"
+    folder = out if out is not None else home.path / "reports" / f"{notebook.stem}-{now:%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as making:
         work = Path(making)
@@ -75,7 +74,7 @@ def run_report(
         given = {key: value.isoformat() for key, value in period.items()}
         try:
             execute(
-                shipped("notebooks", "reports", f"{name}.ipynb"),
+                notebook,
                 work / "notebook.ipynb",
                 parameters={**(parameters or {}), **given, "snapshot": str(snapshot), "out": str(work)},
                 folder=work,
@@ -84,7 +83,7 @@ def run_report(
             )
             render(work)
         except ReportError as error:
-            kept = _keep_failed(work, folder, f"{name}-{now:%Y%m%d-%H%M%S}.ipynb")
+            kept = _keep_failed(work, folder, f"{notebook.stem}-{now:%Y%m%d-%H%M%S}.ipynb")
             text = error.message.split("; see ")[0]
             raise ReportError(f"no report was written: {text}" + (f"; the notebook as far as it got: {kept}" if kept else "")) from None
         snapshot.unlink()
@@ -96,6 +95,18 @@ def run_report(
     return Finished(
         folder=folder, json=folder / DOCUMENT, html=folder / "report.html", pdf=folder / "report.pdf", notebook=folder / "report.ipynb"
     )
+
+
+def _notebook(name: str) -> Path:
+    """The notebook of a report: a shipped one by its name, or one's own by its path."""
+    if name.endswith(".ipynb"):
+        own = Path(name).expanduser().absolute()
+        if not own.is_file():
+            raise UsageError(f"there is no notebook {own}")
+        return own
+    if name not in report_names():
+        raise UsageError(f"there is no report {name!r}.{did_you_mean(name, report_names())} See `aiplat report list`.")
+    return shipped("notebooks", "reports", f"{name}.ipynb")
 
 
 def _keep_failed(work: Path, folder: Path, name: str) -> Path | None:
