@@ -9,7 +9,7 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
-from tornado import web
+from tornado.web import HTTPError, authenticated
 
 from aiplat_lab.core.errors import AiplatError, CallRefused, GatewayUnavailable, UsageError
 from aiplat_lab.labapp.link import Link
@@ -21,7 +21,7 @@ Method = Callable[..., Awaitable[None]]
 
 def guarded(method: Method) -> Method:
     """`method` for signed-in users alone (403 otherwise), who may be forbidden the resource `aiplat` by an authoriser."""
-    checked: Method = web.authenticated(authorized(method))
+    checked: Method = authenticated(authorized(method))
     return checked
 
 
@@ -91,7 +91,7 @@ class CallsRoute(Route):
         try:
             limit = int(self.get_query_argument("limit", "50"))
         except ValueError:
-            raise web.HTTPError(400, "limit must be a whole number") from None
+            raise HTTPError(400, "limit must be a whole number") from None
         await self.answer(self.link.calls(notebook, limit=min(max(limit, 1), MAX_CALLS)))
 
 
