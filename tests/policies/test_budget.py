@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -332,3 +333,54 @@ def test_a_free_model_needs_no_limit(home: Home, upstream: FaultServer) -> None:
             assert answer.cost_usd == 0 and not {"max_tokens", "max_completion_tokens"} & set(upstream.requests[0].body)
 
     asyncio.run(run())
+
+
+def test_a_storm_leaves_the_books_right(home: Home, upstream: FaultServer) -> None:
+    """Calls of every kind at once, many cancelled at a random moment: no hold is left, and the counter is what the ledger says."""
+    rng = random.Random(5)
+    toml = budget("0.02") + budget("0.008", team="a")
+    toml += "".join(
+        model(f"m{index}", *names, more=", max_output_tokens = 300, " + PRICED)
+        for index, names in enumerate(
+            (["instant"], ["slow-headers-0.05s"], ["slow-stream"], ["cut-stream"], ["status-503", "instant@2"], ["no-usage"])
+        )
+    )
+
+    async def run() -> Decimal:
+        async with world(home, upstream, toml) as here:
+            begun = 0
+
+            async def one(index: int) -> None:
+                nonlocal begun
+                begun += 1
+                settings = {"max_tokens": 20} if index % 3 else {}
+                request = ask(
+                    f"m{index % 6}", f"{index % 7}", team="ab"[index % 2], settings=settings, stream=index % 4 == 0, timeout_s=8.0
+                )
+                if not request.stream:
+                    await here.gateway.handle(request)
+                    return
+                async with here.gateway.stream(request) as pieces:
+                    async for _ in pieces:
+                        if index % 5 == 0:
+                            return
+
+            tasks = [asyncio.create_task(one(index)) for index in range(120)]
+            for task in tasks:
+                if rng.random() < 0.3:
+                    asyncio.get_running_loop().call_later(rng.random() * 0.4, task.cancel)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert here.gateway.in_flight() == [] and await asyncio.to_thread(upstream.wait_for, lambda: upstream.open_requests == 0, 1.0)
+            everyone, team = here.gateway.budgets()
+            assert Decimal(everyone["held_usd"]) == Decimal(team["held_usd"]) == 0
+            for figures in (everyone, team):
+                assert Decimal(figures["spent_usd"]) <= Decimal(figures["limit_usd"])
+            assert len(here.rows()) == begun and {row["status"] for row in here.rows()} >= {"ok", "error", "cancelled"}
+            return Decimal(everyone["spent_usd"])
+
+    async def after_a_restart() -> Decimal:
+        async with world(home, upstream, toml) as here:
+            return Decimal(here.gateway.budgets()[0]["spent_usd"])
+
+    booked = asyncio.run(run())
+    assert booked > 0 and asyncio.run(after_a_restart()) == booked
