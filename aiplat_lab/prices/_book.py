@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -27,7 +28,13 @@ def load() -> None:
 
 
 def price_for(
-    deployment: Deployment, provider_kind: str, at: datetime, *, usage: Usage | None = None, base_url: str | None = None
+    deployment: Deployment,
+    provider_kind: str,
+    at: datetime,
+    *,
+    usage: Usage | None = None,
+    base_url: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Price | None:
     """The price of a deployment's model at a time, or None where none is known: unknown is never free.
 
@@ -41,6 +48,8 @@ def price_for(
         usage: what the call used or may use. Some models cost more beyond a length of input; without it, the price of
             a short one is given.
         base_url: the provider's address as set; empty for the kind's own, None when the caller does not know it.
+        options: what was paid extra or less for, in the list's words: `service_tier` (`flex`, `priority`), `speed`
+            (`fast`), `processing` (`batch`); without them, the standard price.
     """
     if deployment.price is not None:
         return deployment.price
@@ -49,7 +58,7 @@ def price_for(
     found = _find(deployment.provider, deployment.model, provider_kind, base_url)
     if found is None:
         return None
-    listed = vars(found.get_prices(at))
+    listed = vars(found.get_prices(at, options))
     if any(listed.get(name) is not None for name in _NOT_BY_TOKEN):
         return None
     length = usage.total_input_tokens if usage is not None else 0

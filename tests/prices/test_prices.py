@@ -83,6 +83,22 @@ def test_a_price_by_the_time_of_day() -> None:
     assert day.input_usd_per_mtok == 2 * night.input_usd_per_mtok
 
 
+@pytest.mark.parametrize(
+    ("options", "dollars"),
+    [
+        (None, "0.0125"),  # 2.50 / 10
+        ({"service_tier": "default"}, "0.0125"),
+        ({"service_tier": "unheard-of"}, "0.0125"),
+        ({"service_tier": "priority"}, "0.02125"),  # 4.25 / 17
+        ({"processing": "batch"}, "0.00625"),  # 1.25 / 5
+    ],
+)
+def test_a_tier_of_service_has_its_own_price(options: dict[str, str] | None, dollars: str) -> None:
+    price = price_for(of("gpt-4o"), "openai", datetime(2026, 11, 1, tzinfo=UTC), options=options)
+    assert price is not None
+    assert cost(used(1000, output=1000), price) == Decimal(dollars)
+
+
 OWN = Price(version="aiplat.toml", input_usd_per_mtok=Decimal("1.5"), output_usd_per_mtok=Decimal("3"))
 
 
