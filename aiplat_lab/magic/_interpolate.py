@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from operator import getitem
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -32,6 +33,7 @@ _CODE = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?(?:^(?P=fence)|\Z)|(?P<ticks>`+)[
 _ESCAPED_OBJECT = re.compile(r'\{\{\s*(?:"|\}\})')
 _BREAKS = frozenset({"\\n", "\\t", "\\r"})
 _LATEX_SPAN = 2000
+_SHORT, _TYPO = 3, 0.75
 _CONVERSIONS: Mapping[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}  # Any: the user's values
 
 
@@ -93,7 +95,7 @@ class _Pass:
     def _double(self, start: int) -> int:
         text = self.text
         inner = _REFERENCE.match(text, start + 1)
-        if inner is not None and text.startswith("}", inner.end()) and not text.startswith("{{{", start):
+        if inner is not None and text.startswith("}", inner.end()) and _is_reference(inner):
             self.pieces.append(inner[0])
             return inner.end() + 1
         third = _REFERENCE.match(text, start + 2)
@@ -102,8 +104,8 @@ class _Pass:
             return third.end() + 2
         end = _escaped_object(text, start) if _ESCAPED_OBJECT.match(text, start) and text[start - 1 : start] not in {"=", "$"} else None
         if end is None:
-            self.pieces.append("{{")
-            return start + 2
+            self.pieces.append("{")
+            return start + 1
         self._object(start, end)
         return end
 
@@ -173,7 +175,8 @@ class _Pass:
             or any(begin <= start < end for begin, end in self.code)
             or (found["spec"] is not None and not _TELLING.search(found["spec"]) and not _frames.is_request(found["spec"]))
         )
-        if (before and before in "\\^") or (unlikely and not near):
+        typo = len(name) > _SHORT and bool(get_close_matches(name, known, n=1, cutoff=_TYPO))
+        if (before and before in "\\^") or (unlikely and not typo):
             return
         self.missing.append(f"{found[0]} is not a variable of this notebook.{near}")
 
