@@ -41,6 +41,11 @@ class Quirks:
     stream_usage: bool = True
     """A stream gives its usage when `stream_options` asks."""
 
+    @property
+    def limit_name(self) -> str:
+        """What the limit on output is called."""
+        return LIMITS[0] if self.newer_limit else LIMITS[1]
+
 
 # --- asking -----------------------------------------------------------------------------------------------------------
 
@@ -59,7 +64,7 @@ def chat_body(request: Request, deployment: Deployment, quirks: Quirks, *, strea
     In a caller's own body only the model's name, the stream's usage option and a limit that a policy lowered in
     `request.settings` differ.
     """
-    body = _own_body(request) if request.wire == CHAT and request.body is not None else _translated(request, quirks)
+    body = _own_body(request, quirks) if request.wire == CHAT and request.body is not None else _translated(request, quirks)
     body["model"] = deployment.model
     body.pop("stream", None)
     options = body.pop("stream_options", None)
@@ -71,12 +76,11 @@ def chat_body(request: Request, deployment: Deployment, quirks: Quirks, *, strea
     return body
 
 
-def _own_body(request: Request) -> dict[str, Json]:
+def _own_body(request: Request, quirks: Quirks) -> dict[str, Json]:
     body = dict(request.body or {})
     limit = output_limit(request.settings)
     if limit is not None and limit != output_limit(body):
-        name = next((name for name in LIMITS if name in body), None) or next(name for name in LIMITS if name in request.settings)
-        body[name] = limit
+        body[next((name for name in LIMITS if name in body), quirks.limit_name)] = limit
     return body
 
 
@@ -84,7 +88,7 @@ def _translated(request: Request, quirks: Quirks) -> dict[str, Json]:
     body = {name: value for name, value in request.settings.items() if value is not None and name not in LIMITS}
     limit = output_limit(request.settings)
     if limit is not None:
-        body[LIMITS[0] if quirks.newer_limit else LIMITS[1]] = limit
+        body[quirks.limit_name] = limit
     body["messages"] = [_message(message, quirks) for message in request.messages]
     return body
 

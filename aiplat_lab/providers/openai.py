@@ -48,7 +48,7 @@ class OpenAI:
         try:
             data = await self._endpoint.post("/chat/completions", body, request=request, deployment=deployment)
         except ProviderError as error:
-            if not _learn(quirks, error, body, own=request.wire == openai_wire.CHAT):
+            if not _learn(quirks, error, body, request):
                 raise
             body = openai_wire.chat_body(request, deployment, quirks, stream=False)
             data = await self._endpoint.post("/chat/completions", body, request=request, deployment=deployment)
@@ -69,7 +69,7 @@ class OpenAI:
                     events = await stack.enter_async_context(opening)
                     break
                 except ProviderError as error:
-                    if last or not _learn(quirks, error, body, own=request.wire == openai_wire.CHAT):
+                    if last or not _learn(quirks, error, body, request):
                         raise
             yield await stack.enter_async_context(aclosing(self._chunks(events, request, deployment)))
 
@@ -154,15 +154,16 @@ def _read(event: Event, where: Where) -> list[Mapping[str, Json]]:
     return openai_wire.whole_as_chunks(data)
 
 
-def _learn(quirks: openai_wire.Quirks, error: ProviderError, body: Mapping[str, Json], *, own: bool) -> bool:
+def _learn(quirks: openai_wire.Quirks, error: ProviderError, body: Mapping[str, Json], request: Request) -> bool:
     """Whether a refusal taught how this host spells an option of ours, so that one more try is worth while."""
     if error.status not in {400, 422}:
         return False
     text = error.message
+    theirs = (request.body or {}) if request.wire == openai_wire.CHAT else {}
     if "stream_options" in text and "stream_options" in body and quirks.stream_usage:
         quirks.stream_usage = False
         return True
-    if not own and "max_completion_tokens" in text and "max_tokens" in body and not quirks.newer_limit:
+    if "max_completion_tokens" in text and "max_tokens" in body and "max_tokens" not in theirs and not quirks.newer_limit:
         quirks.newer_limit = True
         return True
     return False

@@ -286,6 +286,9 @@ def test_a_limit_that_a_policy_lowered_holds_in_the_callers_own_body(upstream: F
     request = replace(own(), settings={"max_tokens": 1})
     chat(upstream, "echo", request=request)
     assert upstream.requests[-1].body["max_tokens"] == 1
+    chat(upstream, "newer-limit", request=request)
+    assert upstream.requests[-1].body["max_completion_tokens"] == 1
+    assert "max_tokens" not in upstream.requests[-1].body
 
 
 # --- failures -----------------------------------------------------------------------------------------------------------
