@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from aiplat_lab.core.documents import request_document
+from aiplat_lab.core.errors import AuthRefused, UsageError
 from aiplat_lab.core.ids import id_time
-from aiplat_lab.core.types import Clock, Response, utc_now
+from aiplat_lab.core.types import Clock, Request, Response, utc_now
 from aiplat_lab.gateway.row import recorded
 from aiplat_lab.ledger import Ledger
 
@@ -35,17 +37,25 @@ class Memory:
             oldest, _ = self._ids.popitem(last=False)
             self._complete_since = max(self._complete_since, id_time(oldest))
 
-    async def recall(self, call_id: str) -> Response | None:
-        """The answer that the call was given; None for a new call.
+    async def recall(self, request: Request) -> Response | None:
+        """The answer that a call of that id was given; None for a new call.
 
         Raises:
+            AuthRefused: the call was made with another virtual key.
+            UsageError: the call asked something else.
             AiplatError: the call ended otherwise; the same error as then, or `CallLost` when nobody knows.
         """
+        call_id = request.call_id
         if call_id not in self._ids and id_time(call_id) > self._complete_since:
             return None
         row = await asyncio.to_thread(self._read, call_id)
         if row is None:
             return None
+        key_id = request.attribution.key_id
+        if key_id and key_id != row.get("key_id"):
+            raise AuthRefused(f"the call {call_id} was made by somebody else; leave the call id out", policy="auth")
+        if row.get("request_hash") and row["request_hash"] != request_document(request).hash:
+            raise UsageError(f"the call id {call_id} was used for another request; leave it out, or make a new one")
         payload = self._ledger.payload(row["response_hash"]) if row.get("response_hash") else None
         return recorded(row, payload)
 

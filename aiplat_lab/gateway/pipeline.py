@@ -218,7 +218,7 @@ class Gateway:
             trip = self._trips.get(request.call_id)
             if trip is not None:
                 await trip.ended.wait()
-            answer = await self._memory.recall(request.call_id)
+            answer = await self._memory.recall(request)
             if answer is not None or request.call_id not in self._trips:
                 return answer
 

@@ -79,6 +79,8 @@ class _Hold:
     counters: tuple[Counter, ...]
     lease_ends: float
     """On the event loop's clock; after it the hold is released."""
+    capped: bool = False
+    """Whether the call was sent with a limit that its caller did not set."""
     settled: bool = False
 
 
@@ -215,6 +217,8 @@ class Budget:
             self._release(call.id, hold)
             if call.cost_usd is not None and cost > hold.nano:
                 call.flags.append("over_reservation")
+            if hold.capped and call.response is not None and call.response.finish_reason == "length":
+                call.flags.append("max_tokens_fitted")
         if cost:
             for counter in counters:
                 if call.started_at >= counter.starts:
@@ -295,11 +299,12 @@ class Budget:
             if fitted is None:
                 return False
             tokens = fitted
-        if ask.limit_tokens is None and (tokens < ask.full_tokens or ask.capped) and not ask.worst.free:
+        capped = ask.limit_tokens is None and (tokens < ask.full_tokens or ask.capped) and not ask.worst.free
+        if capped:
             _limit(ask.call, tokens)
             if tokens < ask.full_tokens:
                 ask.call.flags.append("max_tokens_fitted")
-        hold = _Hold(ask.worst.nano(tokens), ask.counters, _now() + _lease_s(ask.call))
+        hold = _Hold(ask.worst.nano(tokens), ask.counters, _now() + _lease_s(ask.call), capped)
         for counter in ask.counters:
             counter.held += hold.nano
         self._book.holds[ask.call.id] = hold

@@ -12,7 +12,7 @@ from faults import FIXED_TEXT, FaultServer
 from gatewaykit import CANARY, PRICED, ask, model, world
 
 from aiplat_lab.core.documents import read_message
-from aiplat_lab.core.errors import AiplatError, CallCancelled, CallLost, CallRefused, ProviderError, UnknownModel, UsageError
+from aiplat_lab.core.errors import AiplatError, AuthRefused, CallCancelled, CallLost, CallRefused, ProviderError, UnknownModel, UsageError
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.types import Attribution, Request, utc_now
 
@@ -237,6 +237,21 @@ def test_a_failed_call_sent_again_fails_in_the_same_way(home: Home, upstream: Fa
                     await here.gateway.handle(refused)
                 assert type(said.value).__name__ == "AuthRefused" and said.value.policy == "auth"
             assert len(here.rows()) == 2 and len(upstream.requests) == 1
+
+    asyncio.run(run())
+
+
+def test_a_call_id_cannot_be_used_for_something_else(home: Home, upstream: FaultServer) -> None:
+    async def run() -> None:
+        async with world(home, upstream) as here:
+            request = ask("up/echo", "mine")
+            await here.gateway.handle(request)
+            with pytest.raises(UsageError, match="used for another request"):
+                await here.gateway.handle(ask("up/echo", "other", call_id=request.call_id))
+            key = here.gateway.keys.create(name="k").key
+            with pytest.raises(AuthRefused, match="somebody else"):
+                await here.gateway.handle(ask("up/echo", "mine", call_id=request.call_id, surface="http", key_id=key.id))
+            assert len(here.rows()) == 1
 
     asyncio.run(run())
 
