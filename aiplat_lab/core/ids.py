@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 _ID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 
 
-def new_id(at: datetime | None = None) -> str:
+def new_id(at: datetime | None = None, *, bits: int | None = None) -> str:
     """A new UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then random bits.
 
     Args:
         at: the time to put in; now when left out.
+        bits: 80 bits in place of random ones, for data that must come out the same again.
     """
     millis = time.time_ns() // 1_000_000 if at is None else int(at.timestamp() * 1000)
-    value = (millis & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    value = (millis & (1 << 48) - 1) << 80 | (secrets.randbits(80) if bits is None else bits)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     digits = f"{value:032x}"
