@@ -39,9 +39,12 @@ class Session:
         self._default_model = ""
 
     def money(self) -> tuple[str, Decimal]:
-        """The currency of display, and units of it for one US dollar; asked of the gateway once."""
+        """The currency of display, and units of it for one US dollar; asked of the gateway once, and US dollars when it is gone."""
         if self._money is None:
-            self._ask_status()
+            try:
+                self._ask_status()
+            except AiplatError:
+                return "USD", Decimal(1)  # an answer is not lost for want of its display currency
         return self._money or ("USD", Decimal(1))
 
     def default_model(self) -> str:

@@ -52,20 +52,29 @@ def _models(magics: AiMagics, words: Sequence[str]) -> None:
     _no_more("models", words)
     session = magics.session()
     default = magics.default_language_model or magics.initial_language_model or session.default_model()
-    rows = []
-    for model in session.client.models():
-        reached = ", ".join(str(one) for one in model.get("deployments") or ())
-        available = model.get("available", True)
-        rows.append(
-            {
-                "model": model["name"] + (" (default)" if model["name"] == default else ""),
-                "answered by": reached,
-                "region": ", ".join(model["region"]) if isinstance(model.get("region"), list) else model.get("region") or "",
-                "state": "ready" if available is True else str(available) if available else "not available",
-            }
-        )
-    rows.extend({"model": name, "answered by": target, "region": "", "state": "alias"} for name, target in _aliases(magics).items())
+    rows = [
+        {
+            "model": f"{model['name']} (default)" if model["name"] == default else model["name"],
+            "answered by": ", ".join(f"{one['provider']}/{one['model']}" for one in model["deployments"]),
+            "region": model.get("region") or "unknown",
+            "a million tokens": _prices(magics, model["deployments"][0]) if model["deployments"] else "",
+            "state": "ready" if model.get("available", True) else "not available",
+        }
+        for model in session.client.models()
+    ]
+    rows.extend(
+        {"model": name, "answered by": target, "region": "", "a million tokens": "", "state": "alias"}
+        for name, target in _aliases(magics).items()
+    )
     _show(magics, rows, "Own providers and models stand in aiplat.toml; then name one in a cell: %%ai provider/model")
+
+
+def _prices(magics: AiMagics, deployment: Mapping[str, Any]) -> str:  # Any: JSON
+    currency, rate = magics.session().money()
+    given, taken = (deployment.get(f"{side}_usd_per_mtok") for side in ("input", "output"))
+    if given is None or taken is None:
+        return "price unknown"
+    return f"{money(given, currency=currency, rate=rate)} in, {money(taken, currency=currency, rate=rate)} out"
 
 
 def _aliases(magics: AiMagics) -> dict[str, str]:
@@ -89,12 +98,11 @@ def _status(magics: AiMagics, words: Sequence[str]) -> None:
     session = magics.session()
     status = session.client.status()
     currency, rate = session.money()
-    in_flight = status.get("in_flight") or []
     lines = [
         f"gateway {status.get('version')} runs as process {status.get('pid')} since {str(status.get('started_at'))[:19]}",
         f"home {status.get('home')}",
         f"today: {status.get('calls_today')} calls, {money(status.get('spend_today_usd'), currency=currency, rate=rate)}; "
-        f"{len(in_flight) if isinstance(in_flight, list) else in_flight} under way",
+        f"{status.get('in_flight')} under way",
         *(
             f"budget of {one.get('scope')} {one.get('name') or ''}: {money(one.get('spent_usd'), currency=currency, rate=rate)} of "
             f"{money(one.get('limit_usd'), currency=currency, rate=rate)} this {one.get('period')}{'' if one.get('hard') else ' (soft)'}"
@@ -102,8 +110,7 @@ def _status(magics: AiMagics, words: Sequence[str]) -> None:
         ),
         *(f"note: {text}" for text in status.get("incidents") or ()),
     ]
-    if isinstance(in_flight, list):
-        lines.extend(f"under way: {one.get('call_id')} {one.get('model', '')}" for one in in_flight if isinstance(one, dict))
+    lines.extend(f"under way: {one.get('call_id')} {one.get('model')}" for one in status.get("calls_in_flight") or ())
     _say(magics, "\n".join(lines))
 
 
@@ -153,8 +160,8 @@ def _cancel(magics: AiMagics, words: Sequence[str]) -> None:
         raise UsageError(
             "write %ai cancel CALL_ID; %ai status lists the calls under way. A cell of this kernel is cancelled by interrupting it."
         )
-    done = magics.session().client.post(f"/api/calls/{words[0]}/cancel", {})
-    _say(magics, f"call {words[0]} is cancelled" if done.get("cancelled") else f"call {words[0]} is not under way (it may have ended)")
+    done = magics.session().client.cancel(words[0])
+    _say(magics, f"call {words[0]} is cancelled" if done else f"call {words[0]} is not under way (it may have ended)")
 
 
 def _no_more(name: str, words: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiplat_lab.core.errors import AiplatError
+from aiplat_lab.core.errors import AiplatError, CallCancelled
 from aiplat_lab.magic import _cell, _commands
 from aiplat_lab.magic._errors import one_line
 
@@ -25,3 +25,5 @@ def ai(magics: AiMagics, line: str, cell: str | None) -> None:
             _cell.run(magics, line, cell)
     except AiplatError as error:
         raise one_line(error) from None
+    except KeyboardInterrupt:
+        raise one_line(CallCancelled("interrupted; no call was under way at that moment. Run the cell again.")) from None
