@@ -17,10 +17,12 @@ from aiplat_lab.core.text import money, seconds
 from aiplat_lab.core.types import Attribution, Response
 from aiplat_lab.providers import weights
 
+_REVIEW = "I waited three weeks and then got the wrong size."
 _FIRST = (
-    "Ticket: The invoice shows the wrong amount.\nTeam: billing\n\n"
-    "Ticket: The app closes when I press save.\nTeam: technical\n\n"
-    "Ticket: I was charged twice this month.\nTeam:"
+    "Review: The delivery was quick and the box arrived in perfect shape.\nMood: positive\n\n"
+    "Review: It broke after two days and nobody answered my mail.\nMood: negative\n\n"
+    "Review: Great value, I would buy it again.\nMood: positive\n\n"
+    f"Review: {_REVIEW}\nMood:"
 )
 
 
@@ -45,7 +47,7 @@ def _quickstart(arguments: argparse.Namespace) -> int:
     say("3/4  a first real call")
     begun = time.perf_counter()
     response = _first_call(client)
-    say(f"     “I was charged twice this month.” → {response.text.strip()}   ({_cost(response)}, {seconds(time.perf_counter() - begun)})")
+    say(f"     “{_REVIEW}” → {response.text.strip()}   ({_cost(response)}, {seconds(time.perf_counter() - begun)})")
     notebook = _notebook()
     say(f"4/4  the tour: {notebook}")
     if arguments.headless:
