@@ -1,0 +1,546 @@
+"""The ledger: what the gateway records with and everybody reads through."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import duckdb
+
+from aiplat_lab.core.errors import LedgerError
+from aiplat_lab.core.settings import Home
+from aiplat_lab.core.types import Clock, utc_now
+from aiplat_lab.ledger.query import Params, arrow, check, dicts
+from aiplat_lab.ledger.rows import GENESIS, Row, call_values, canonical, record_values, row_hash
+from aiplat_lab.ledger.snapshot import digest_of, export_statement, place, read_payload
+from aiplat_lab.ledger.spool import SEGMENT_BYTES as _SEGMENT_BYTES
+from aiplat_lab.ledger.spool import Durability, Spool, begin_line, lines, payload_line, row_line, segments
+from aiplat_lab.ledger.store import Position, Store
+from aiplat_lab.ledger.verify import Anchor, Verification, verify
+from aiplat_lab.ledger.views import find_view
+
+log = logging.getLogger("aiplat_lab.ledger")
+GATEWAY_LOST = "gateway_lost"
+"""The `error_type` of a call that was begun by a gateway which ended before the call did."""
+_LOST_MESSAGE = "the gateway ended while the call was under way"
+_CALL_ID = re.compile(rb'"call_id":"([0-9a-f-]{36})"')
+_HEX = re.compile(r"[0-9a-f]{64}")
+_BULK = 2_000
+_T = TypeVar("_T")
+
+
+class Receipt(NamedTuple):
+    """The place in the chain that a recorded row took."""
+
+    seq: int
+    hash: str
+
+
+class Ledger:
+    """The ledger of one home, open in one process. Every method may be called from any thread.
+
+    Recording appends to the spool and waits for nothing else; reading loads the spool first, so everybody reads what was
+    recorded before.
+    """
+
+    def __init__(self, home: Home, *, durability: Durability, clock: Clock, archive: bool) -> None:
+        """Use `Ledger.open`."""
+        self._home = home
+        self._clock = clock
+        self._pid = os.getpid()
+        self._write = threading.Lock()
+        self._open_calls: dict[str, bytes] = {}
+        self._known: set[str] = set()
+        self._seq, self._hash = 0, GENESIS
+        self._closed = False
+        self._spool: Spool | None = None
+        self.incidents: list[str] = []
+        """What was found damaged or went wrong since the ledger was opened, one sentence each."""
+        self._lock_fd = _lock(home.path / "ledger.lock")
+        try:
+            self._store = Store(home, warn=self._warn, archive=archive)
+        except BaseException:
+            os.close(self._lock_fd)
+            raise
+        try:
+            self._begin(durability)
+        except BaseException:
+            self._store.abandon()
+            os.close(self._lock_fd)
+            raise
+        _after_fork(self)
+
+    @classmethod
+    def open(cls, home: Home, *, durability: Durability = "process", clock: Clock = utc_now, archive: bool = True) -> Ledger:
+        """Opens the ledger of a home: repairs the file, loads what earlier processes left, and starts the loading thread.
+
+        Args:
+            home: the home; made when it is missing.
+            durability: `process`: a recorded row survives the end of the process; `power`: also of the machine.
+            clock: what gives the time.
+            archive: whether sealed segments are kept, compressed, to rebuild a lost file from.
+
+        Raises:
+            LedgerError: another process has it, the file was made by a newer version, or it cannot be written.
+            ConfigError: the home cannot be written.
+        """
+        return cls(home.create(), durability=durability, clock=clock, archive=archive)
+
+    def _begin(self, durability: Durability) -> None:
+        lost = self._lost()
+        head = self._store.head()
+        self._seq, self._hash = head.seq, head.hash or GENESIS
+        self._spool = Spool(self._home.spool, number=self._store.highest_segment + 1, durability=durability)
+        found, self.incidents = self.incidents, []
+        for text in found:
+            self._warn(text)
+        for row in lost:
+            self._record_lost(row)
+        self._store.start(self._spool, rotate=self._rotate, position=self._position)
+
+    def close(self) -> None:
+        """Loads and archives everything and lets another process open the ledger; calls still under way are marked lost."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        for line in list(self._open_calls.values()):
+            self._record_lost(_begun(line))
+        with self._write:
+            self._closed = True
+            spool = self._writing()
+            number = spool.number
+            spool.close()
+        try:
+            self._store.close(number)
+            self._anchor()
+        finally:
+            os.close(self._lock_fd)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- recording --------------------------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> Receipt:
+        """The last row of the chain; `seq` is 0 when there is none."""
+        with self._write:
+            return Receipt(self._seq, self._hash)
+
+    def begin(self, row: Row) -> None:
+        """Notes that a call began. Should the process end before the call is recorded, it becomes a row `gateway_lost`.
+
+        Raises:
+            LedgerError: the disk is full or the spool cannot be written; then the call should not be made.
+        """
+        values = call_values(row)
+        line = begin_line(canonical(values))
+        with self._write:
+            self._append(line)
+            self._open_calls[values["call_id"]] = line
+
+    def record(self, kind: str, row: Row, *, payloads: Mapping[str, bytes] | None = None) -> Receipt:
+        """Appends a row to the chain; when it returns, the row is acknowledged.
+
+        Args:
+            kind: `call`, or the kind of another record (`key`, `budget_alert`, …).
+            row: for a call, values by the names of `CALL_COLUMNS`; for another record, anything that JSON can hold, with
+                `id` and `at` where it has them.
+            payloads: JSON documents by their SHA-256 in hexadecimal; those that are known already are not written again.
+
+        Raises:
+            LedgerError: nothing was recorded: an unknown column, a value that does not fit, a full disk, a closed ledger.
+        """
+        values = call_values(row) if kind == "call" else record_values(kind, row, at=self._clock())
+        with self._write:
+            before = self._payload_lines(payloads) if payloads else ()
+            line, receipt = self._chained(values)
+            self._append(b"".join([*(text for _, text in before), line]))
+            self._take(receipt, (digest for digest, _ in before))
+            if kind == "call":
+                self._open_calls.pop(values["call_id"], None)
+            spool = self._writing()
+            if spool.size > _SEGMENT_BYTES:
+                self._next_segment()
+        spool.sync()
+        return receipt
+
+    def load_rows(self, rows: Iterable[tuple[Row, Mapping[str, bytes]]], *, demo: bool = False) -> int:
+        """Records many calls, each with its payloads, through the same chain, and loads them; gives their number.
+
+        Args:
+            rows: a row as `record` takes it and its payloads.
+            demo: marks the ledger as a demonstration, for good.
+
+        Raises:
+            LedgerError: as `record`; rows before the wrong one may be recorded.
+        """
+        if demo:
+            self.record("demo", {"demo": True})
+        count = 0
+        batch: list[tuple[Row, Mapping[str, bytes]]] = []
+        for pair in rows:
+            batch.append(pair)
+            if len(batch) >= _BULK:
+                count += self._record_batch(batch)
+                batch = []
+        count += self._record_batch(batch)
+        self._store.catch_up()
+        return count
+
+    def _record_batch(self, batch: Sequence[tuple[Row, Mapping[str, bytes]]]) -> int:
+        with self._write:
+            parts: list[bytes] = []
+            new: list[str] = []
+            before = Receipt(self._seq, self._hash)
+            try:
+                for row, payloads in batch:
+                    known = self._payload_lines(payloads)
+                    parts += [text for _, text in known]
+                    new += [digest for digest, _ in known]
+                    self._known.update(digest for digest, _ in known)
+                    line, receipt = self._chained(call_values(row))
+                    self._seq, self._hash = receipt
+                    parts.append(line)
+                self._append(b"".join(parts))
+            except LedgerError:
+                self._seq, self._hash = before
+                self._known.difference_update(new)
+                raise
+            if self._writing().size > _SEGMENT_BYTES:
+                self._next_segment()
+        self._writing().sync()
+        return len(batch)
+
+    def _chained(self, values: dict[str, Any]) -> tuple[bytes, Receipt]:  # Any: canonical values
+        values["seq"] = self._seq + 1
+        values["prev_hash"] = self._hash
+        text = canonical(values)
+        receipt = Receipt(self._seq + 1, row_hash(text))
+        return row_line("call" if values["kind"] == "call" else "record", receipt.hash, text), receipt
+
+    def _payload_lines(self, payloads: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+        fresh = []
+        for digest, body in payloads.items():
+            if digest not in self._known:
+                if not _HEX.fullmatch(digest):
+                    raise LedgerError(f"a payload stands under its SHA-256 in lower-case hexadecimal, not under {digest!r}")
+                fresh.append((digest, payload_line(digest, body)))
+        return fresh
+
+    def _take(self, receipt: Receipt, digests: Iterable[str]) -> None:
+        self._seq, self._hash = receipt
+        self._known.update(digests)
+
+    def _append(self, data: bytes) -> None:
+        self._writing().append(data)
+
+    def _writing(self) -> Spool:
+        if self._spool is None or (self._closed and self._spool.closed):
+            raise LedgerError("the ledger is closed")
+        return self._spool
+
+    def _next_segment(self) -> None:
+        """Under the lock: seals the segment; calls under way are noted again in the next one."""
+        spool = self._writing()
+        try:
+            spool.rotate()
+        except LedgerError as error:
+            log.warning("the segment grows on: %s", error)
+            return
+        self._known.clear()
+        if self._open_calls:
+            spool.append(b"".join(self._open_calls.values()))
+
+    def _rotate(self) -> None:
+        with self._write:
+            self._next_segment()
+
+    def _position(self) -> Position:
+        with self._write:
+            spool = self._writing()
+            return Position(spool.number, spool.size)
+
+    def _record_lost(self, row: dict[str, Any]) -> None:  # Any: canonical values
+        ended = max(self._clock(), datetime.fromisoformat(row["started_at"]))
+        known = {key: value for key, value in row.items() if key != "kind"}
+        self.record("call", {**known, "status": "error", "error_type": GATEWAY_LOST, "error_message": _LOST_MESSAGE, "ended_at": ended})
+
+    def _lost(self) -> list[dict[str, Any]]:  # Any: canonical values
+        """The calls that earlier processes began and never recorded."""
+        begun: dict[str, bytes] = {}
+        for path in segments(self._home.spool).values():
+            for line in lines(path.read_bytes())[0]:
+                found = _CALL_ID.search(line.text) if line.name in (b"begin", b"call") else None
+                if found and line.name == b"begin":
+                    begun[found[1].decode()] = line.text
+                elif found:
+                    begun.pop(found[1].decode(), None)
+        if not begun:
+            return []
+        with self._store.cursor() as con:
+            known = con.execute("SELECT call_id::VARCHAR FROM call_rows WHERE call_id IN (SELECT unnest($1::UUID[]))", [list(begun)])
+            done = {row[0] for row in known.fetchall()}
+        return [_begun(line) for call_id, line in begun.items() if call_id not in done]
+
+    def _warn(self, text: str) -> None:
+        log.warning("%s", text)
+        self.incidents.append(text)
+        if self._spool is not None and not self._closed:
+            try:
+                self.record("incident", {"text": text})
+            except LedgerError:
+                pass  # it stands in `incidents` and in the log
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def query(self, sql: str, params: Params = None, *, limit: int | None = None) -> bytes:
+        """The result of one read-only statement as an Arrow IPC stream, with everything recorded before in it.
+
+        Args:
+            sql: one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.
+            params: values for `$1`, `$2`, … or `$name`.
+            limit: at most so many rows.
+
+        Raises:
+            LedgerError: the statement is not read-only, DuckDB refuses it, or it takes longer than a minute.
+        """
+
+        def ask(con: duckdb.DuckDBPyConnection) -> bytes:
+            check(con, sql)
+            return arrow(con, sql, params, limit=limit)
+
+        return self._read(ask)
+
+    def rows(self, sql: str, params: Params = None) -> list[dict[str, Any]]:
+        """As `query`, as Python values: aware times, Decimal, ids as text.
+
+        Raises:
+            LedgerError: as `query`.
+        """
+
+        def ask(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+            check(con, sql)
+            return dicts(con, sql, params)
+
+        return self._read(ask)
+
+    def view(self, name: str, filters: Mapping[str, Any] | None = None) -> bytes:
+        """The rows of a named view as an Arrow IPC stream.
+
+        Raises:
+            LedgerError: there is no such view or filter.
+        """
+        asked = find_view(name).query(name, filters or {})
+        return self._read(lambda con: arrow(con, asked.sql, asked.params))
+
+    def view_rows(self, name: str, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows of a named view as Python values.
+
+        Raises:
+            LedgerError: there is no such view or filter.
+        """
+        asked = find_view(name).query(name, filters or {})
+        return self._read(lambda con: dicts(con, asked.sql, asked.params))
+
+    def payload(self, digest: str) -> bytes | None:
+        """The payload of that hash, or None when there is none or it was erased."""
+        return self._read(lambda con: read_payload(con, digest))
+
+    def verify(self, *, anchors: Iterable[Anchor] = ()) -> Verification:
+        """Checks that no row was changed, removed or moved, against the chain and the hashes noted beside the file.
+
+        Args:
+            anchors: further hashes that the chain must still hold, for example from a report.
+        """
+        noted = [*_read_anchors(self._anchor_file), *anchors]
+        return self._read(lambda con: verify(con, anchors=noted))
+
+    def _read(self, ask: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
+        """Asks with everything loaded; a damaged file is healed, and asked once more."""
+        if os.getpid() != self._pid:
+            raise LedgerError(f"this ledger belongs to process {self._pid}; a forked child cannot read it. Use a client instead.")
+        if self._closed:
+            raise LedgerError("the ledger is closed")
+        self._store.catch_up()
+        try:
+            with self._store.cursor() as con:
+                return ask(con)
+        except duckdb.Error as error:
+            self._store.heal(error)
+        try:
+            with self._store.cursor() as con:
+                return ask(con)
+        except duckdb.Error as error:
+            raise LedgerError(f"the ledger's file cannot be read: {str(error).splitlines()[0]}") from None
+
+    # --- copies and erasure -----------------------------------------------------------------------------------------
+
+    def snapshot(self, path: Path | str) -> dict[str, Any]:
+        """Writes everything into a new sealed file, and says what it holds: `sha256`, `rows`, `head_seq`, `head_hash`, `until`.
+
+        Raises:
+            LedgerError: the file exists or cannot be written.
+        """
+        target = Path(path)
+        _refuse_existing(target)
+        made = self._scratch("snapshot.duckdb")
+        head = self.head
+        self._store_job(lambda: self._store.copy(made, sealed=True), target)
+        self._anchor()
+        meta = self._sealed_meta(made)
+        digest = digest_of(made)
+        place(made, target)
+        return {"path": str(target), "sha256": digest, **meta, "until": self._clock(), "rows_before": head.seq}
+
+    def _sealed_meta(self, made: Path) -> dict[str, Any]:
+        from aiplat_lab.ledger.snapshot import Snapshot
+
+        copy = Snapshot(made)
+        try:
+            return {name: copy.meta[name] for name in ("rows", "head_seq", "head_hash")}
+        finally:
+            copy.close()
+
+    def export(
+        self,
+        path: Path | str,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        *,
+        format: str = "parquet",
+        filters: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Writes calls to a Parquet file, and says what it holds: `path`, `rows`, `sha256`.
+
+        Args:
+            path: a file that does not exist, or a folder, in which `calls.parquet` is made.
+            since: the first time, included.
+            until: the last time, not included.
+            format: `parquet`.
+            filters: further filters, as a view takes them.
+
+        Raises:
+            LedgerError: the file exists or cannot be written, or a filter is wrong.
+        """
+        if format != "parquet":
+            raise LedgerError(f"calls are exported as 'parquet', not as {format!r}; for the whole ledger make a snapshot")
+        target = Path(path)
+        target = target / "calls.parquet" if target.is_dir() else target
+        _refuse_existing(target)
+        made = self._scratch("export.parquet")
+        asked = export_statement({**(filters or {}), "since": since, "until": until}, made)
+
+        def write(con: duckdb.DuckDBPyConnection) -> int:
+            row = con.execute(asked.sql, asked.params).fetchone()
+            return int(row[0]) if row else 0
+
+        rows = self._store_job(lambda: self._read(write), target)
+        digest = digest_of(made)
+        place(made, target)
+        return {"path": str(target), "rows": rows, "sha256": digest}
+
+    def erase_payload(self, digest: str) -> bool:
+        """Takes a payload out of the file, the spool and the archive; the chain stays valid. Gives whether there was one.
+
+        Snapshots and exports made before keep it. The erasure itself becomes a record.
+
+        Raises:
+            LedgerError: the disk is full, or the file cannot be written.
+        """
+        if not _HEX.fullmatch(digest):
+            raise LedgerError(f"a payload stands under its SHA-256 in lower-case hexadecimal, not under {digest!r}")
+        there = self._store.erase(digest)
+        if there:
+            self.record("payload_erased", {"id": digest})
+        return there
+
+    def _store_job(self, job: Callable[[], _T], target: Path) -> _T:
+        try:
+            return job()
+        except duckdb.Error as error:
+            raise LedgerError(f"{target} cannot be made: {str(error).splitlines()[0]}") from None
+
+    def _scratch(self, name: str) -> Path:
+        folder = self._home.path / "tmp"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        return folder / f"{os.urandom(4).hex()}-{name}"
+
+    # --- anchors ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _anchor_file(self) -> Path:
+        return self._home.path / "ledger.anchors"
+
+    def _anchor(self) -> None:
+        """Notes the head of the chain beside the file."""
+        seq, digest = self._seq, self._hash
+        noted = _read_anchors(self._anchor_file)
+        if seq == 0 or (noted and noted[-1].seq == seq):
+            return
+        at = self._clock().astimezone(UTC).isoformat(timespec="seconds")
+        try:
+            with self._anchor_file.open("a", encoding="ascii") as file:
+                file.write(f"{seq} {digest} {at}\n")
+        except OSError as error:
+            log.warning("the head of the chain could not be noted: %s", error)
+
+
+def _read_anchors(path: Path) -> list[Anchor]:
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    found = (line.split() for line in text.splitlines())
+    return [Anchor(int(words[0]), words[1]) for words in found if len(words) >= 2 and words[0].isdecimal() and _HEX.fullmatch(words[1])]
+
+
+def _begun(line: bytes) -> dict[str, Any]:  # Any: canonical values
+    import json
+
+    found: dict[str, Any] = json.loads(line)["begin"]
+    return found
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise LedgerError(f"{target} is there already; name a new file")
+
+
+def _lock(path: Path) -> int:
+    """Takes the lock that lets one process have the ledger."""
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(fd, 32).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise LedgerError(
+            f"the ledger in {path.parent} is open in process {holder or '?'}; use its gateway, or stop it with `aiplat stop`"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd
+
+
+def _after_fork(ledger: Ledger) -> None:
+    """Lets a forked child go of the lock, so that it does not keep the ledger when its parent is gone."""
+    known = weakref.ref(ledger)
+
+    def release() -> None:
+        mine = known()
+        if mine is not None and not mine._closed:
+            os.close(mine._lock_fd)
+            mine._closed = True
+
+    os.register_at_fork(after_in_child=release)

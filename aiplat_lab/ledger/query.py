@@ -1,0 +1,140 @@
+"""Reading: one read-only statement, as Arrow or as rows.
+
+A statement may read the ledger and nothing else: the parser must call it a SELECT (or EXPLAIN of one), it runs in a read-only
+transaction, and the database has neither files nor settings to give.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from aiplat_lab.core.errors import LedgerError
+
+Params = Sequence[Any] | Mapping[str, Any] | None  # Any: what SQL can bind
+TIMEOUT_S = 60.0
+"""The longest a statement may take, in seconds."""
+_EXPLAIN = re.compile(r"^\s*EXPLAIN\s*(ANALYZE\b)?\s*(\([^)]*\))?", re.IGNORECASE)
+_COMMENTS = re.compile(r"^(\s|--[^\n]*(\n|$)|/\*.*?\*/)+", re.DOTALL)
+_HARMFUL = re.compile(
+    r"\b(force_)?checkpoint\s*\(|\bwrite_log\s*\(|\bduckdb_secrets\s*\(|\b(enable|disable|truncate)_\w+\s*\(", re.IGNORECASE
+)
+_USERS = (
+    duckdb.ProgrammingError,
+    duckdb.DataError,
+    duckdb.NotSupportedError,
+    duckdb.OutOfMemoryException,
+    duckdb.TransactionException,
+    duckdb.PermissionException,
+)
+"""What DuckDB raises for a statement; any other error speaks of the file."""
+_ONE = "give one SELECT (or DESCRIBE, SHOW, SUMMARIZE, EXPLAIN)"
+
+
+def check(con: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Lets one reading statement pass.
+
+    Raises:
+        LedgerError: it is none, or several.
+    """
+    try:
+        statements = con.extract_statements(sql)
+    except duckdb.Error as error:
+        raise _plain(error) from None
+    if len(statements) != 1:
+        raise LedgerError(f"that is {len(statements)} statements; {_ONE}")
+    kind = statements[0].type.name
+    if kind == "EXPLAIN":
+        inner = _EXPLAIN.sub("", _COMMENTS.sub("", sql), count=1)
+        if inner == sql:
+            raise LedgerError(f"this EXPLAIN cannot be read; {_ONE}")
+        check(con, inner)
+    elif kind != "SELECT":
+        raise LedgerError(f"the ledger is read-only here: {kind.replace('_', ' ')} is not allowed; {_ONE}")
+    if _HARMFUL.search(sql):
+        raise LedgerError(f"{_HARMFUL.search(sql)[0].rstrip('( ')} is not allowed in the ledger; {_ONE}")  # type: ignore[index]
+
+
+def arrow(con: duckdb.DuckDBPyConnection, sql: str, params: Params = None, *, limit: int | None = None) -> bytes:
+    """The result of a statement as an Arrow IPC stream; its times are UTC.
+
+    Raises:
+        LedgerError: DuckDB refuses the statement, or it takes too long.
+    """
+    import polars  # only readers need it
+
+    with _reading(con):
+        relation = con.sql(sql, params=_bound(params))
+        frame = polars.DataFrame(relation.limit(limit) if limit is not None else relation)
+    naive = [name for name, kind in frame.schema.items() if isinstance(kind, polars.Datetime) and kind.time_zone is None]
+    frame = frame.with_columns(polars.col(naive).dt.replace_time_zone("UTC")) if naive else frame
+    target = io.BytesIO()
+    frame.write_ipc_stream(target)
+    return target.getvalue()
+
+
+def dicts(con: duckdb.DuckDBPyConnection, sql: str, params: Params = None) -> list[dict[str, Any]]:
+    """The result of a statement as rows of Python values: aware times, Decimal, ids as text.
+
+    Raises:
+        LedgerError: as `arrow`.
+    """
+    with _reading(con):
+        result = con.execute(sql, _bound(params))
+        names = [column[0] for column in result.description or ()]
+        rows = result.fetchall()
+    return [{name: _python(value) for name, value in zip(names, row, strict=True)} for row in rows]
+
+
+def _bound(params: Params) -> Any:  # Any: a list or a dict, as DuckDB takes it
+    if params is None:
+        return None
+    return {str(key): _utc(value) for key, value in params.items()} if isinstance(params, Mapping) else [_utc(value) for value in params]
+
+
+def _utc(value: Any) -> Any:  # Any: a bound value; an aware time becomes UTC without a zone, as the file holds times
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    return value
+
+
+def _python(value: Any) -> Any:  # Any: a value of DuckDB
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return str(value) if isinstance(value, UUID) else value
+
+
+@contextmanager
+def _reading(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """A read-only transaction with a time limit."""
+    stop = threading.Timer(TIMEOUT_S, con.interrupt)
+    stop.daemon = True
+    stop.start()
+    try:
+        con.execute("BEGIN TRANSACTION READ ONLY")
+        yield
+    except duckdb.InterruptException:
+        raise LedgerError(
+            f"the statement took longer than {TIMEOUT_S:.0f} s and was stopped; narrow it, for example by started_at"
+        ) from None
+    except _USERS as error:
+        raise _plain(error) from None
+    finally:
+        stop.cancel()
+        try:
+            con.execute("ROLLBACK")
+        except duckdb.Error:
+            pass  # the transaction ended with its error
+
+
+def _plain(error: duckdb.Error) -> LedgerError:
+    text = str(error).split("\n\nLINE ")[0]
+    return LedgerError(f"the ledger cannot answer that: {text}")

@@ -1,0 +1,277 @@
+"""The named views: the questions that surfaces ask, each with one meaning everywhere.
+
+A view is SQL over `calls`. Asked with filters, the same SQL reads a `calls` that was filtered first; in the ledger's file it
+stands as a view of the same name over all calls. Sums of dollars leave out calls whose cost is unknown; `unpriced_calls`
+counts them. A call that was never sent to a model cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from aiplat_lab.core.errors import LedgerError, did_you_mean
+from aiplat_lab.ledger.rows import CALL_COLUMNS
+
+_COLUMN_OF = {
+    "team": "team",
+    "project": "project",
+    "model": "request_model",
+    "provider": "provider",
+    "surface": "surface",
+    "status": "status",
+    "user_id": "user_id",
+    "notebook": "notebook",
+    "prompt": "prompt_name",
+    "call_id": "call_id",
+}
+FILTERS: tuple[str, ...] = ("since", "until", *_COLUMN_OF, "limit", "offset")
+"""What a view may be asked with; `since` is included, `until` is not, an empty text means calls that name none."""
+
+_SPENT = "CASE WHEN cost_usd IS NULL AND (status = 'refused' OR attempts = 0) THEN 0 ELSE cost_usd END"
+_SAVED = "sum(baseline_cost_usd - cost_usd)"
+_CALLS = (
+    f"sum({_SPENT}) AS cost_usd, count(*) AS calls, count(*) FILTER (status = 'error') AS errors, "
+    f"count(*) FILTER (cache = 'hit') AS cache_hits, coalesce({_SAVED}, 0) AS saved_usd"
+)
+_UNPRICED = "count(*) FILTER (status = 'ok' AND cost_usd IS NULL)"
+_INPUT = "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0)"
+_OUTPUT = "coalesce(output_tokens, 0) + coalesce(reasoning_tokens, 0)"
+_KNOWN = "input_tokens IS NOT NULL OR output_tokens IS NOT NULL"
+
+
+class Query(NamedTuple):
+    """A statement and its bound values."""
+
+    sql: str
+    params: list[Any]  # Any: what a filter holds
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A named question."""
+
+    doc: str
+    """What it gives, for people."""
+    sql: str
+    """One SELECT over `calls`, without limit."""
+    limit: int | None = None
+    """How many rows at most when nothing else is said."""
+    whole: bool = True
+    """Whether it makes sense without filters, and so stands as a view in the file."""
+    needs: str = ""
+    """A filter it cannot do without."""
+    source: str = "call_rows"
+    """The table that the filters apply to; empty when it takes none."""
+
+    def as_view(self) -> str:
+        """The view over all calls."""
+        return f"WITH calls AS (FROM {self.source}) {self.sql}" if self.source else self.sql
+
+    def query(self, name: str, filters: Mapping[str, Any]) -> Query:  # Any: text, time, number or list
+        """The statement for these filters; None and an empty list are no filter.
+
+        Raises:
+            LedgerError: there is no such filter, or a value does not fit.
+        """
+        given = {key: value for key, value in filters.items() if value is not None and value != []}
+        for key in given:
+            if key not in FILTERS:
+                raise LedgerError(f"views have no filter {key!r}.{did_you_mean(key, FILTERS)} They take {', '.join(FILTERS)}.")
+        if self.needs and self.needs not in given:
+            raise LedgerError(f"the view {name} needs {self.needs}")
+        params: list[Any] = []
+        sql = self.sql
+        if self.source:
+            where = [_condition(key, value, params) for key, value in given.items() if key not in ("limit", "offset")]
+            sql = f"WITH calls AS (FROM {self.source}{' WHERE ' + ' AND '.join(where) if where else ''}) {sql}"
+        limit = given.get("limit", self.limit)
+        if limit is not None:
+            params.append(_whole("limit", limit))
+            sql += f" LIMIT ${len(params)}"
+        if given.get("offset"):
+            params.append(_whole("offset", given["offset"]))
+            sql += f" OFFSET ${len(params)}"
+        return Query(sql, params)
+
+
+def _condition(key: str, value: Any, params: list[Any]) -> str:
+    if key in ("since", "until"):
+        params.append(_utc(key, value))
+        return f"started_at {'>=' if key == 'since' else '<'} ${len(params)}"
+    column = _COLUMN_OF[key]
+    wanted = [str(one) for one in value] if isinstance(value, list | tuple | set | frozenset) else [str(value)]
+    if key == "call_id":
+        wanted = [one for one in wanted if _is_uuid(one)]
+    ways = []
+    if "" in wanted:
+        ways.append(f"coalesce({column}, '') = ''")
+    named = [one for one in wanted if one]
+    if named:
+        marks = []
+        for one in named:
+            params.append(one)
+            marks.append(f"${len(params)}")
+        ways.append(f"{column} IN ({', '.join(marks)})")
+    return f"({' OR '.join(ways)})" if ways else "false"
+
+
+def _utc(key: str, value: Any) -> datetime:
+    """A time as the file holds it: UTC, without a zone."""
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise LedgerError(f"{key} is {value!r}, which is not a time; write 2026-11-01 or 2026-11-01T09:00:00Z") from None
+    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
+
+
+def _whole(key: str, value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise LedgerError(f"{key} is {value!r}, which is not a whole number") from None
+    if number < 0:
+        raise LedgerError(f"{key} is {number}; it cannot be negative")
+    return number
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _spend_by(column: str, *, name: str | None = None) -> str:
+    return (
+        f"SELECT {column}{f' AS {name}' if name else ''}, {_CALLS}, {_UNPRICED} AS unpriced_calls, "
+        f"sum({_INPUT}) FILTER ({_KNOWN}) AS input_tokens, "
+        f"sum({_OUTPUT}) FILTER ({_KNOWN}) AS output_tokens, "
+        f"quantile_cont(latency_s, 0.95) FILTER (status = 'ok') AS latency_p95_s "
+        f"FROM calls GROUP BY {column} ORDER BY cost_usd DESC NULLS LAST, calls DESC, 1"
+    )
+
+
+_SPEND_DOC = (
+    "Spend by {}: cost in US dollars, calls, failed calls, cache hits, what the cache saved, answered calls without a known price, "
+    "tokens in and out, and the 95th percentile of the latency of answered calls in seconds; dearest first."
+)
+
+VIEWS: Mapping[str, View] = {
+    "totals": View(
+        "One row: how many calls, how many of each outcome, cost and savings in US dollars, answered calls without a known price, "
+        "tokens in and out, median and 95th percentile of the latency of answered calls in seconds, first and last call.",
+        "SELECT count(*) AS calls, count(*) FILTER (status = 'ok') AS answered, count(*) FILTER (status = 'refused') AS refused, "
+        "count(*) FILTER (status = 'error') AS errors, count(*) FILTER (status = 'cancelled') AS cancelled, "
+        "count(*) FILTER (cache = 'hit') AS cache_hits, "
+        f"CASE WHEN count(*) = 0 THEN 0 ELSE sum({_SPENT}) END AS cost_usd, "
+        "CASE WHEN count(*) = 0 THEN 0 ELSE sum(coalesce(baseline_cost_usd, "
+        f"{_SPENT})) END AS baseline_cost_usd, coalesce({_SAVED}, 0) AS saved_usd, "
+        f"{_UNPRICED} AS unpriced_calls, "
+        f"coalesce(sum({_INPUT}), 0) AS input_tokens, coalesce(sum({_OUTPUT}), 0) AS output_tokens, "
+        "quantile_cont(latency_s, 0.5) FILTER (status = 'ok') AS latency_p50_s, "
+        "quantile_cont(latency_s, 0.95) FILTER (status = 'ok') AS latency_p95_s, "
+        "min(started_at) AS first_call_at, max(started_at) AS last_call_at FROM calls",
+    ),
+    "spend_by_day": View(
+        "Spend by day (UTC) and team: cost in US dollars, calls, failed calls, cache hits and what the cache saved; oldest first.",
+        f"SELECT started_at::DATE AS day, team, {_CALLS} FROM calls GROUP BY day, team ORDER BY day, team",
+    ),
+    "spend_by_day_model": View(
+        "Spend by day (UTC) and requested model: cost in US dollars, calls, failed calls, cache hits and what the cache saved; "
+        "oldest first.",
+        f"SELECT started_at::DATE AS day, request_model AS model, {_CALLS} FROM calls GROUP BY day, request_model ORDER BY day, model",
+    ),
+    "spend_by_team": View(_SPEND_DOC.format("team"), _spend_by("team")),
+    "spend_by_project": View(_SPEND_DOC.format("project"), _spend_by("project")),
+    "spend_by_model": View(_SPEND_DOC.format("requested model"), _spend_by("request_model", name="model")),
+    "spend_by_user": View(_SPEND_DOC.format("user"), _spend_by("user_id")),
+    "errors_by_type": View(
+        "Calls that were not answered, by outcome, type of error and refusing policy, with the last of each kind as an example.",
+        "SELECT status, error_type, policy, count(*) AS calls, max(started_at) AS last_at, "
+        "arg_max(call_id, started_at)::VARCHAR AS example_call_id, arg_max(error_message, started_at) AS message "
+        "FROM calls WHERE status <> 'ok' GROUP BY status, error_type, policy ORDER BY calls DESC, last_at DESC",
+    ),
+    "recent_calls": View(
+        "Calls, newest first, one line each: who, where, which model, outcome, all tokens in and out, cost in US dollars, latency "
+        "in seconds, cache and prompt. A hundred unless `limit` says otherwise.",
+        "SELECT call_id::VARCHAR AS call_id, started_at, team, project, user_id, notebook, surface, request_model, provider, "
+        "response_model, status, error_type, "
+        f"CASE WHEN {_KNOWN} THEN {_INPUT} END AS input_tokens, CASE WHEN {_KNOWN} THEN {_OUTPUT} END AS output_tokens, "
+        "cost_usd, latency_s, cache, prompt_name, prompt_version FROM calls ORDER BY started_at DESC, seq DESC",
+        limit=100,
+    ),
+    "call": View(
+        "One call (`call_id` is needed): every column of `calls`, with its place in the chain.",
+        "SELECT "
+        + ", ".join(
+            "coalesce(link, (SELECT any_value(p.hash) FROM chain p WHERE p.seq = calls.seq - 1)) AS prev_hash"
+            if name == "prev_hash"
+            else "call_id::VARCHAR AS call_id"
+            if name == "call_id"
+            else name
+            for name in CALL_COLUMNS
+        )
+        + " FROM calls ORDER BY seq",
+        whole=False,
+        needs="call_id",
+    ),
+    "filter_values": View(
+        "What the filters can be set to: each value of team, project, model, surface, status and user with its number of calls.",
+        "SELECT CASE grouping_id(team, project, request_model, surface, status, user_id) WHEN 31 THEN 'team' WHEN 47 THEN 'project' "
+        "WHEN 55 THEN 'model' WHEN 59 THEN 'surface' WHEN 61 THEN 'status' ELSE 'user_id' END AS kind, "
+        "coalesce(team, project, request_model, surface, status, user_id) AS value, count(*) AS calls FROM calls "
+        "GROUP BY GROUPING SETS ((team), (project), (request_model), (surface), (status), (user_id)) ORDER BY kind, calls DESC, value",
+    ),
+    "cache_index": View(
+        "Answers that the exact cache may give again: complete, asked for with the cache on, and not answers from the cache "
+        "themselves; newest first.",
+        "SELECT request_hash, team, call_id::VARCHAR AS call_id, response_hash, ended_at FROM calls "
+        "WHERE status = 'ok' AND cache = 'miss' AND request_hash IS NOT NULL AND response_hash IS NOT NULL "
+        "AND (operation = 'embed' OR finish_reason IN ('stop', 'tool_calls')) AND list_has_all("
+        "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted'], coalesce(flags, [])) "
+        "ORDER BY started_at DESC, seq DESC",
+    ),
+    "spend_by_scope": View(
+        "Cost in US dollars by everything that a budget can hold: `everyone`, `team`, `project`, `key`, `user` and `prompt`.",
+        "SELECT CASE grouping_id(team, project, key_id, user_id, prompt_name) WHEN 31 THEN 'everyone' WHEN 15 THEN 'team' "
+        "WHEN 23 THEN 'project' WHEN 27 THEN 'key' WHEN 29 THEN 'user' ELSE 'prompt' END AS scope, "
+        "coalesce(team, project, key_id, user_id, prompt_name) AS name, coalesce(sum(cost_usd), 0) AS cost_usd FROM calls "
+        "GROUP BY GROUPING SETS ((), (team), (project), (key_id), (user_id), (prompt_name)) ORDER BY scope, name",
+    ),
+    "live_keys": View(
+        "The last record of each virtual key: its id, name, hash, last four characters, attribution, models, and when it was made, "
+        "expires and was revoked.",
+        "SELECT id, data->>'name' AS name, data->>'sha256' AS sha256, data->>'last_four' AS last_four, data->>'team' AS team, "
+        "data->>'project' AS project, data->>'user_id' AS user_id, "
+        "coalesce(json_extract_string(data, '$.models[*]'), []) AS models, "
+        "data->>'created_at' AS created_at, data->>'expires_at' AS expires_at, data->>'revoked_at' AS revoked_at "
+        "FROM records WHERE kind = 'key' QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq DESC) = 1 ORDER BY created_at, id",
+        source="",
+    ),
+    "meta": View(
+        "One row: the file's schema version, whether it is a demonstration, how many rows the chain has, first and last call, and "
+        "the head of the chain.",
+        "SELECT (SELECT max(version) FROM schema_versions) AS schema_version, "
+        "EXISTS (FROM records WHERE kind = 'demo') AS demo, "
+        "(SELECT coalesce(sum(rows), 0)::BIGINT FROM loads) AS rows, (SELECT min(started_at) FROM call_rows) AS first_at, "
+        "(SELECT max(started_at) FROM call_rows) AS last_at, (SELECT coalesce(max(head_seq), 0) FROM loads) AS head_seq, "
+        "(SELECT arg_max(head_hash, head_seq) FROM loads) AS head_hash",
+        source="",
+    ),
+}
+
+
+def find_view(name: str) -> View:
+    """The view of that name.
+
+    Raises:
+        LedgerError: there is none; the text offers the nearest names.
+    """
+    if name not in VIEWS:
+        raise LedgerError(f"there is no view {name!r}.{did_you_mean(name, VIEWS)} There are {', '.join(VIEWS)}.")
+    return VIEWS[name]
