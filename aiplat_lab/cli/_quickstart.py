@@ -60,8 +60,16 @@ def _quickstart(arguments: argparse.Namespace) -> int:
 
 
 def _first_call(client: Client) -> Response:
-    settings = {"completion": True, "max_tokens": 4, "temperature": 0, "stop": ["\n"]}
-    return client.chat(_FIRST, model="smollm2", cache="refresh", attribution=Attribution(surface="cli"), **settings)
+    return client.chat(
+        _FIRST,
+        model="smollm2",
+        cache="refresh",
+        attribution=Attribution(surface="cli"),
+        completion=True,
+        max_tokens=4,
+        temperature=0,
+        stop=["\n"],
+    )
 
 
 def _cost(response: Response) -> str:

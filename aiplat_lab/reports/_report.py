@@ -76,7 +76,8 @@ class Report:
         self.document = Document(
             name=name,
             title=title,
-            **self._period,
+            since=self._period["since"],
+            until=self._period["until"],
             generated_at=now.isoformat(timespec="seconds"),
             version=VERSION,
             demo=bool(meta["demo"]),
