@@ -233,6 +233,9 @@ class Client:
     def close(self) -> None:
         """Closes the connections; the client can be used again."""
         self._pool.close()
+        if self._sealed is not None:
+            self._sealed.close()
+            self._sealed = None
 
     def __enter__(self) -> Client:
         return self

@@ -138,3 +138,7 @@ class SnapshotReader:
         """As `Reader.verify`."""
         found = self._snapshot.verify()
         return {"ok": found.ok, "rows": found.rows, "first_bad_seq": found.first_bad_seq, "reason": found.reason}
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._snapshot.close()

@@ -107,7 +107,7 @@ class Door:
             for budget in self.gateway.budgets()
             if budget["hard"] and Decimal(budget["spent_usd"]) >= Decimal(budget["limit_usd"])
         ]
-        return [*spent, *self.incidents]
+        return [*spent, *self.ledger.incidents[-10:], *self.incidents]
 
     def _complete(self, request: Request) -> Request:
         return request if request.model else replace(request, model=self.settings.default_model)
@@ -131,16 +131,16 @@ async def read_json(request: web.Request) -> dict[str, Json]:
 
 
 def wanted(body: Mapping[str, Json], name: str, kind: type[_T], what: str) -> _T:
-    """A field that must be there.
+    """A field that must be there and hold something.
 
     Raises:
         UsageError: it is missing, or of another type.
     """
     value = body.get(name)
-    if not isinstance(value, kind) or (isinstance(value, str | list) and not value) or (kind is int and isinstance(value, bool)):
-        problem = f"must be {what}" if name in body else f"is missing: it must be {what}"
-        raise UsageError(f"the field {name!r} {problem}")
-    return value
+    if isinstance(value, kind) and value not in ("", [], False, True):
+        return value
+    problem = f"must be {what}" if name in body else f"is missing: it must be {what}"
+    raise UsageError(f"the field {name!r} {problem}")
 
 
 def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> Attribution:

@@ -111,7 +111,7 @@ async def query(door: Door, request: web.Request, caller: Caller) -> web.StreamR
     body = await read_json(request)
     sql, params, limit = wanted(body, "sql", str, "a SQL statement"), body.get("params"), body.get("limit")
     if _wants_json(request):
-        rows = await door.read(lambda: [plain_row(row) for row in door.ledger.rows(sql, params, limit=limit)])
+        rows = await door.read(lambda: [plain_row(row) for row in door.ledger.rows(sql, params)[:limit]])
         return json_reply({"rows": rows})
     return web.Response(body=await door.read(lambda: door.ledger.query(sql, params, limit=limit)), content_type=ARROW)
 
@@ -147,8 +147,9 @@ async def export(door: Door, request: web.Request, caller: Caller) -> web.Stream
     """`POST /api/export`: calls as Parquet."""
     body = await read_json(request)
     path = Path(wanted(body, "path", str, "the path to write"))
-    made = await door.read(lambda: door.ledger.export(path, body.get("since"), body.get("until"), format=body.get("format") or "parquet"))
-    return json_reply(plain(made) if isinstance(made, Mapping) else {"path": str(path)})
+    body.pop("path")
+    made = await door.read(lambda: door.ledger.export(path, body.pop("since", None), body.pop("until", None), filters=body))
+    return json_reply(plain(made))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -257,10 +258,22 @@ async def healthz(door: Door, request: web.Request, caller: Caller) -> web.Strea
 
 async def metrics(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`GET /metrics`, in Prometheus' text format."""
-    lag = door.ledger.lag()
     gauges = {
         "aiplat_uptime_seconds": ("Seconds since the gateway started.", round(time.monotonic() - door.began, 3)),
-        "aiplat_spool_bytes": ("Bytes of the spool that DuckDB does not hold yet.", float(lag.bytes)),
-        "aiplat_spool_records": ("Records of the spool that DuckDB does not hold yet.", float(lag.records)),
+        "aiplat_spool_bytes": (
+            "Bytes of the segments that are still in the spool.",
+            float(await door.read(lambda: _size(door.home.spool))),
+        ),
+        "aiplat_ledger_seq": ("Number of the newest row of the ledger.", float(door.ledger.head.seq)),
     }
     return web.Response(text=door.metrics.text(gauges), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.iterdir():
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            pass  # loaded and put away between the two looks
+    return total

@@ -143,13 +143,7 @@ def _status(error: AiplatError) -> int:
         return _PROVIDER_STATUS.get(error.reason, 502)
     if isinstance(error, AuthRefused):
         return 403 if error.call_id else 401  # with a call begun, the key was good, though not for this
-    if isinstance(error, _TooLarge):
-        return _TOO_LARGE
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
-class _TooLarge(UsageError):
-    """The body is larger than the gateway takes."""
 
 
 # --- the doors --------------------------------------------------------------------------------------------------------
@@ -186,7 +180,8 @@ def _guarded(
             return _told(face, fault(error))
         except web.HTTPRequestEntityTooLarge:
             mb = door.settings.gateway.max_body_mb
-            return _told(face, fault(_TooLarge(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")))
+            error = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
+            return _told(face, Fault(_TOO_LARGE, "too_large", error))
         except ConnectionError:
             raise  # the caller has left
         except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
