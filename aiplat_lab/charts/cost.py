@@ -253,6 +253,8 @@ def _folded(rows: list[dict[str, Any]], *, by: str, shown: Sequence[str], look: 
     values = []
     for (day, name), group in sorted(groups.items(), key=lambda item: (item[0][0], order[item[0][1]])):
         usd = add(row["cost_usd"] for row in group)
+        if not usd and any(row.get("unpriced_calls") for row in group):
+            usd = None
         if usd is not None or keep_unknown:
             calls = sum(row["calls"] for row in group)
             values.append({**({"day": day} if day else {}), "name": name, "calls": calls, **_amount(usd, look)})

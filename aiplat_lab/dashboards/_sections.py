@@ -158,7 +158,7 @@ def names(rows: Sequence[Row], by: str, show: Show, *, wide: bool = False) -> st
 
     columns = [
         Column(title=STACKS.get(by, by.capitalize()), cell=name, heading=True, kind="name"),
-        Column(title="Spend", cell=lambda row: show.short(row["cost_usd"]), number=True),
+        Column(title="Spend", cell=lambda row: _spend(row, show), number=True),
         Column(title="Share", cell=lambda row: share(float(row["cost_usd"] or 0), float(whole)), number=True, kind="quiet"),
         Column(title="Calls", cell=lambda row: count(row["calls"]), number=True),
     ]
@@ -177,6 +177,13 @@ def names(rows: Sequence[Row], by: str, show: Show, *, wide: bool = False) -> st
         return shown
     more = table(columns, rest, caption=f"{caption}, the others", kind="names")
     return f"{shown}<details><summary>{len(rest)} more</summary>{more}</details>"
+
+
+def _spend(row: Row, show: Show) -> str:
+    """Spend, with the number of calls that it leaves out since their price is not known."""
+    without = row.get("unpriced_calls") or 0
+    shown = show.short(row["cost_usd"] or None) if without else show.short(row["cost_usd"])
+    return shown + (f'<span class="detail">{count(without)} unpriced</span>' if without else "")
 
 
 def days(rows: Sequence[Row], show: Show) -> str:
@@ -290,7 +297,7 @@ def calls(rows: Sequence[Row], show: Show) -> str:
         Column(title="Tokens in", cell=lambda row: "–" if row["input_tokens"] is None else count(row["input_tokens"]), number=True),
         Column(title="Tokens out", cell=lambda row: "–" if row["output_tokens"] is None else count(row["output_tokens"]), number=True),
         Column(title="Cost", cell=lambda row: show.short(row["cost_usd"]), number=True),
-        Column(title="Time", cell=lambda row: esc(seconds(row["latency_s"]).replace("unknown", "–")), number=True),
+        Column(title="Took", cell=lambda row: esc(seconds(row["latency_s"]).replace("unknown", "–")), number=True),
     ]
     first = show.query.offset + 1
     page = show.query.offset // PAGE_ROWS + 1

@@ -204,7 +204,7 @@ class _Company:
     end: datetime
     dice: random.Random
     spent: dict[str, Decimal] = field(default_factory=dict)
-    """What each team and project cost, for budgets that fit."""
+    """What each team and project cost in the month of the end, for budgets that fit."""
 
     def rows(self) -> Iterator[tuple[dict[str, Any], dict[str, bytes]]]:
         """Each call's row and the payloads it names."""
@@ -262,7 +262,7 @@ class _Company:
             "queued_s": 0.0,
         }
         self._end(row, project, model, ago)
-        if row["cost_usd"] is not None:
+        if row["cost_usd"] is not None and (at.year, at.month) == (self.end.year, self.end.month):
             for scope in (project.team, project.name):
                 self.spent[scope] = self.spent.get(scope, Decimal(0)) + row["cost_usd"]
         return row, (self._texts(row, project) if texts else {})
@@ -384,13 +384,8 @@ def build_demo(home: Home, *, calls: int = 20_000, days: int = 90, seed: int = 7
         )
     home.create()
     company = _Company(calls, days, clock().astimezone(UTC).replace(second=0, microsecond=0), random.Random(seed))  # noqa: S311 (invented figures)
-    ledger = Ledger.open(home)
-    try:
-        ledger.record("demo", {"id": "demo", "seed": seed, "calls": calls, "days": days})
-        for row, payloads in company.rows():
-            ledger.record("call", row, payloads=payloads)
-    finally:
-        ledger.close()
+    with Ledger.open(home, archive=False) as ledger:
+        ledger.load_rows(company.rows(), demo=True)
     home.settings_file.write_text(_settings(company), encoding="utf-8")
 
 
@@ -398,8 +393,7 @@ def _settings(company: _Company) -> str:
     """The demo company's `aiplat.toml`, with budgets of which one is near its limit and one beyond it."""
 
     def limit(scope: str, share: float) -> Decimal:
-        month = company.spent.get(scope, Decimal(0)) / company.days * min(company.end.day, company.days)
-        return max(month / Decimal(str(share)), Decimal("0.01")).quantize(Decimal("0.01"))
+        return max(company.spent.get(scope, Decimal(0)) / Decimal(str(share)), Decimal("0.01")).quantize(Decimal("0.01"))
 
     everyone = "".join(
         f'\n[[budgets]]\n{kind} = "{name}"\nlimit_usd = {limit(name, share)}\nperiod = "month"\nhard = {hard}\n'

@@ -88,6 +88,11 @@ def test_names_are_ranked_linked_and_an_unknown_cost_is_a_dash() -> None:
     )
 
 
+def test_calls_without_a_price_are_counted_beside_the_spend() -> None:
+    rows = [names_row(unpriced_calls=3), names_row(team="house", cost_usd=Decimal(0), unpriced_calls=7)]
+    assert read(_sections.names(rows, "team", POUNDS)).endswith("risk £3.20 3 unpriced 100.0 % 10 house – 7 unpriced 0.0 % 10")
+
+
 def test_many_names_fold_away_with_none_lost() -> None:
     rows = [names_row(team=f"team-{i:02d}", cost_usd=Decimal(20 - i)) for i in range(20)]
     html = _sections.names(rows, "team", POUNDS)
