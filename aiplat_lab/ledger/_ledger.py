@@ -19,7 +19,7 @@ from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.types import Clock, utc_now
 from aiplat_lab.ledger.query import Params, arrow, check, dicts
-from aiplat_lab.ledger.rows import GENESIS, Row, call_values, canonical, record_values, row_hash
+from aiplat_lab.ledger.rows import GENESIS, Prepared, Row, prepare_call, prepare_record, row_hash
 from aiplat_lab.ledger.snapshot import digest_of, export_statement, place, read_payload
 from aiplat_lab.ledger.spool import SEGMENT_BYTES as _SEGMENT_BYTES
 from aiplat_lab.ledger.spool import Durability, Spool, begin_line, lines, payload_line, row_line, segments
@@ -143,11 +143,11 @@ class Ledger:
         Raises:
             LedgerError: the disk is full or the spool cannot be written; then the call should not be made.
         """
-        values = call_values(row)
-        line = begin_line(canonical(values))
+        prepared = prepare_call(row)
+        line = begin_line(prepared.plain())
         with self._write:
             self._append(line)
-            self._open_calls[values["call_id"]] = line
+            self._open_calls[prepared.id] = line
 
     def record(self, kind: str, row: Row, *, payloads: Mapping[str, bytes] | None = None) -> Receipt:
         """Appends a row to the chain; when it returns, the row is acknowledged.
@@ -161,14 +161,14 @@ class Ledger:
         Raises:
             LedgerError: nothing was recorded: an unknown column, a value that does not fit, a full disk, a closed ledger.
         """
-        values = call_values(row) if kind == "call" else record_values(kind, row, at=self._clock())
+        prepared = prepare_call(row) if kind == "call" else prepare_record(kind, row, at=self._clock())
         with self._write:
             before = self._payload_lines(payloads) if payloads else ()
-            line, receipt = self._chained(values)
-            self._append(b"".join([*(text for _, text in before), line]))
+            line, receipt = self._chained(prepared)
+            self._append(b"".join([*(text for _, text in before), line]) if before else line)
             self._take(receipt, (digest for digest, _ in before))
             if kind == "call":
-                self._open_calls.pop(values["call_id"], None)
+                self._open_calls.pop(prepared.id, None)
             spool = self._writing()
             if spool.size > _SEGMENT_BYTES:
                 self._next_segment()
@@ -209,7 +209,7 @@ class Ledger:
                     parts += [text for _, text in known]
                     new += [digest for digest, _ in known]
                     self._known.update(digest for digest, _ in known)
-                    line, receipt = self._chained(call_values(row))
+                    line, receipt = self._chained(prepare_call(row))
                     self._seq, self._hash = receipt
                     parts.append(line)
                 self._append(b"".join(parts))
@@ -222,12 +222,10 @@ class Ledger:
         self._writing().sync()
         return len(batch)
 
-    def _chained(self, values: dict[str, Any]) -> tuple[bytes, Receipt]:  # Any: canonical values
-        values["seq"] = self._seq + 1
-        values["prev_hash"] = self._hash
-        text = canonical(values)
+    def _chained(self, row: Prepared) -> tuple[bytes, Receipt]:
+        text = row.chained(self._seq + 1, self._hash)
         receipt = Receipt(self._seq + 1, row_hash(text))
-        return row_line("call" if values["kind"] == "call" else "record", receipt.hash, text), receipt
+        return row_line(row.kind, receipt.hash, text), receipt
 
     def _payload_lines(self, payloads: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
         fresh = []

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiplat_lab.core.errors import LedgerError, did_you_mean
@@ -28,55 +29,72 @@ REPLACED = "replaced_characters"
 """The flag of a row that held characters which no UTF-8 text can carry."""
 
 
+_quote: Callable[[str], str] = json.encoder.encode_basestring
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
 def _text(value: Any) -> str:  # Any: as in `Row`, here and in the functions below
-    return value if type(value) is str else str(value)
+    return _quote(value if type(value) is str else str(value))
 
 
 def _uuid(value: Any) -> str:
-    return str(UUID(_text(value)))
+    text = value if type(value) is str else str(value)
+    return f'"{text}"' if _UUID.fullmatch(text) else f'"{UUID(text)}"'
 
 
 def time_text(value: datetime) -> str:
-    """An aware time as the ledger writes it: `2026-11-23T09:30:00.000000Z`."""
-    if value.tzinfo is None:
-        raise ValueError("a time without a zone")
+    """An aware time as the ledger writes it: `2026-11-23T09:30:00.000000Z`.
+
+    Raises:
+        ValueError: the time has no zone.
+    """
     if value.tzinfo is not UTC:
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
         value = value.astimezone(UTC)
     return value.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _time(value: Any) -> str:
-    return time_text(value if isinstance(value, datetime) else datetime.fromisoformat(value))
+    return f'"{time_text(value if isinstance(value, datetime) else datetime.fromisoformat(value))}"'
 
 
 def _usd(value: Any) -> str:
-    amount = value if isinstance(value, Decimal) else Decimal(str(value))
-    if not amount.is_finite():
-        raise ValueError("not a number")
-    return f"{amount + 0:.9f}"
+    text = f"{value if type(value) is Decimal else Decimal(str(value)):.9f}"
+    if text[0] not in _DIGITS:
+        if not Decimal(text).is_finite():
+            raise ValueError("not a number")
+        text = f"{Decimal(text) + 0:.9f}"
+    return f'"{text}"'
+
+
+_DIGITS = frozenset("0123456789")
 
 
 def _seconds(value: Any) -> str:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("not a number")
-    return f"{number + 0.0:.6f}"
+    text = f"{float(value):.6f}"
+    if text[0] not in _DIGITS:
+        if not math.isfinite(float(text)):
+            raise ValueError("not a number")
+        text = f"{float(text) + 0.0:.6f}"
+    return f'"{text}"'
 
 
-def _whole(value: Any) -> int:
-    return int(value)
+def _whole(value: Any) -> str:
+    return str(int(value))
 
 
-def _bool(value: Any) -> bool:
-    return bool(value)
+def _bool(value: Any) -> str:
+    return "true" if value else "false"
 
 
-def _tags(value: Any) -> dict[str, str] | None:
-    return {str(key): str(text) for key, text in value.items()} or None
+def _tags(value: Any) -> str:
+    tags = {str(key): str(text) for key, text in value.items()}
+    return "{" + ",".join(f"{_quote(key)}:{_quote(tags[key])}" for key in sorted(tags)) + "}" if tags else ""
 
 
-def _flags(value: Any) -> list[str] | None:
-    return [str(flag) for flag in value] or None
+def _flags(value: Any) -> str:
+    return "[" + ",".join(_quote(str(flag)) for flag in value) + "]" if value else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,8 @@ class Kind:
     """How values of one kind are stored, written into the canonical text, and made again from a stored column."""
 
     sql_type: str
-    write: Callable[[Any], Any]
+    write: Callable[[Any], str]
+    """The canonical JSON of a value; an empty text leaves it out."""
     as_json: str
     """SQL that gives the canonical JSON of a column `{}`."""
 
@@ -123,7 +142,18 @@ CALL_COLUMNS: Mapping[str, str] = {
 }
 """The columns of `calls` with their SQL types, in order. Times are UTC."""
 
-_WRITE_CALL = {name: _KINDS[kind].write for name, kind in _CALL.items()}
+_KNOWN = frozenset(_CALL)
+_FIRST, _SECOND = "prev_hash", "seq"
+
+
+def _writers(low: str, high: str) -> tuple[tuple[str, str, Callable[[Any], str]], ...]:
+    """For the columns of a call whose names stand between two others: the name, its JSON, and what writes a value."""
+    names = sorted(name for name in _CALL if low < name < high)
+    return tuple((name, f'"{name}":', _KINDS[_CALL[name]].write) for name in names)
+
+
+_BEFORE_KIND, _AFTER_KIND = _writers("", "kind"), _writers("kind", _FIRST)
+_MIDDLE, _TAIL = _writers(_FIRST, _SECOND), _writers(_SECOND, "~")
 
 
 def columns(table: str) -> dict[str, Kind]:
@@ -131,52 +161,96 @@ def columns(table: str) -> dict[str, Kind]:
     return {name: _KINDS[kind] for name, kind in (_CALL if table == "calls" else _RECORD).items()}
 
 
-def call_values(row: Row) -> dict[str, Any]:
-    """The known values of a call in their canonical forms.
+class Prepared(NamedTuple):
+    """The canonical JSON of a row, in three parts between which its place in the chain is written."""
+
+    kind: str
+    """`call` or `record`: the table."""
+    id: str
+    """The id of a call."""
+    head: bytes
+    middle: bytes
+    tail: bytes
+
+    def chained(self, seq: int, prev_hash: str) -> bytes:
+        """The canonical JSON at a place in the chain."""
+        return b'%s,"prev_hash":"%s"%s,"seq":%d%s' % (self.head, prev_hash.encode(), self.middle, seq, self.tail)
+
+    def plain(self) -> bytes:
+        """The canonical JSON without a place in the chain."""
+        return self.head + self.middle + self.tail
+
+
+def prepare_call(row: Row) -> Prepared:
+    """A call, ready to take its place in the chain; what UTF-8 cannot carry becomes `?`, and the row is flagged.
 
     Raises:
         LedgerError: there is no such column, or a value does not fit its column.
     """
-    values: dict[str, Any] = {"kind": "call"}
-    for name, value in row.items():
-        if value is None:
-            continue
-        try:
-            written = _WRITE_CALL[name](value)
-        except KeyError:
-            raise LedgerError(f"calls have no column {name!r}.{did_you_mean(name, CALL_COLUMNS)}") from None
-        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
-            raise LedgerError(f"{name} of a call cannot be {value!r}: {error}") from None
-        if written is not None:
-            values[name] = written
-    if "call_id" not in values or "started_at" not in values:
+    if not row.keys() <= _KNOWN:
+        name = min(row.keys() - _KNOWN)
+        raise LedgerError(f"calls have no column {name!r}.{did_you_mean(str(name), CALL_COLUMNS)}")
+    if row.get("call_id") is None or row.get("started_at") is None:
         raise LedgerError("a call needs call_id and started_at")
-    return values
-
-
-def record_values(kind: str, row: Row, *, at: datetime) -> dict[str, Any]:
-    """The values of a record that is no call: its kind, time, id, and the whole row as one JSON text."""
-    when = row.get("at")
-    data = canonical_json({key: value for key, value in row.items() if value is not None}).decode("utf-8")
-    values = {"kind": kind, "recorded_at": _time(when) if when is not None else time_text(at), "data": data}
-    if row.get("id") is not None:
-        values["id"] = str(row["id"])
-    return values
-
-
-def canonical(values: dict[str, Any]) -> bytes:
-    """The canonical JSON of a row's values; characters that UTF-8 cannot carry become `?`, and a call is flagged."""
-    text = _dumps(values)
+    before, after = _members(row, _BEFORE_KIND), _members(row, _AFTER_KIND)
+    head = f"{{{','.join([*before, _KIND_CALL, *after])}"
+    middle = "".join(f",{member}" for member in _members(row, _MIDDLE))
+    tail = "".join(f",{member}" for member in _members(row, _TAIL)) + "}"
     try:
-        return text.encode("utf-8")
+        return Prepared("call", str(row["call_id"]), head.encode(), middle.encode(), tail.encode())
     except UnicodeEncodeError:
-        if values.get("kind") == "call":
-            values["flags"] = [*values.get("flags", ()), REPLACED]
-            text = _dumps(values)
-        return text.encode("utf-8", "replace")
+        clean = {name: _clean(value) for name, value in row.items()}
+        return prepare_call({**clean, "flags": [*(clean.get("flags") or ()), REPLACED]})
 
 
-_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+_KIND_CALL = '"kind":"call"'
+
+
+def _members(row: Row, writers: tuple[tuple[str, str, Callable[[Any], str]], ...]) -> list[str]:
+    parts = []
+    get = row.get
+    for name, prefix, write in writers:
+        value = get(name)
+        if value is not None:
+            try:
+                text = write(value)
+            except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+                raise LedgerError(f"{name} of a call cannot be {value!r}: {error}") from None
+            if text:
+                parts.append(prefix + text)
+    return parts
+
+
+def _clean(value: Any) -> Any:  # Any: as in `Row`
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_clean(str(key)): _clean(str(text)) for key, text in value.items()}
+    return [_clean(str(one)) for one in value] if isinstance(value, list | tuple) else value
+
+
+def prepare_record(kind: str, row: Row, *, at: datetime) -> Prepared:
+    """A record that is no call: its kind, time, id, and the whole row as one JSON text.
+
+    Args:
+        kind: any word but `call`.
+        row: anything that JSON can hold; a `datetime` under `at` is the record's time.
+        at: the time when `row` has none.
+    """
+    when = row.get("at")
+    return stored_record(
+        kind,
+        recorded_at=when if isinstance(when, datetime) else at,
+        id=None if row.get("id") is None else str(row["id"]),
+        data=canonical_json({key: value for key, value in row.items() if value is not None}).decode("utf-8"),
+    )
+
+
+def stored_record(kind: str, *, recorded_at: datetime, id: str | None, data: str) -> Prepared:
+    """A record of the table `records`, ready to take its place in the chain."""
+    known = f',"id":{_text(id)}' if id is not None else ""
+    head = f'{{"data":{_text(data)}{known},"kind":{_text(kind)}'
+    return Prepared("record", id or "", head.encode("utf-8", "replace"), f',"recorded_at":{_time(recorded_at)}'.encode(), b"}")
 
 
 def row_hash(canonical_row: bytes) -> str:

@@ -283,8 +283,13 @@ def row_line(name: str, digest: str, canonical_row: bytes) -> bytes:
 
 def payload_line(digest: str, body: bytes) -> bytes:
     """The line of a payload; its bytes are JSON text, so they travel as a text."""
-    text = json.dumps(body.decode("utf-8", "replace"), ensure_ascii=False)
-    return frame(b'"payload":"%s","body":%s' % (digest.encode(), text.encode("utf-8", "replace")))
+    text = json.encoder.encode_basestring(body.decode("utf-8", "replace"))
+    return frame(b'"payload":"%s","body":%s' % (digest.encode(), text.encode()))
+
+
+def row_of(line: bytes) -> bytes:
+    """The canonical JSON in the line of a chained row."""
+    return line[line.index(b'"row":') + 6 : -1]
 
 
 def begin_line(canonical_row: bytes) -> bytes:

@@ -14,7 +14,8 @@ from typing import Any
 
 import duckdb
 
-from aiplat_lab.ledger.rows import GENESIS, Kind, call_values, canonical, columns, row_hash, time_text
+from aiplat_lab.ledger.rows import GENESIS, Kind, columns, prepare_call, row_hash, stored_record
+from aiplat_lab.ledger.spool import row_of
 
 _STEP = 100_000
 """Rows that are checked at once."""
@@ -145,12 +146,12 @@ def _holds(con: duckdb.DuckDBPyConnection, table: str, seq: int, prev: str) -> b
     if row is None:
         return False
     values: dict[str, Any] = {name: _aware(value) for name, value in zip(names, row, strict=True) if value is not None}
-    digest = values.pop("hash", "")
+    digest = str(values.pop("hash", ""))
     if table == "call_rows":
-        values = call_values(values)
+        prepared = prepare_call(values)
     else:
-        values["recorded_at"] = time_text(values["recorded_at"])
-    return row_hash(canonical({**values, "seq": seq, "prev_hash": prev})) == str(digest)
+        prepared = stored_record(values["kind"], recorded_at=values["recorded_at"], id=values.get("id"), data=values["data"])
+    return row_hash(prepared.chained(seq, prev)) == digest
 
 
 def _aware(value: Any) -> Any:  # Any: a value of DuckDB
@@ -164,8 +165,9 @@ def _bad_quarantine(con: duckdb.DuckDBPyConnection, start: int, end: int) -> lis
     ).fetchall()
     bad = []
     for seq, digest, line, before in found:
-        row = json.loads(line)["row"]
-        if row["seq"] != seq or row["prev_hash"] != (before or GENESIS) or row_hash(canonical(row)) != digest:
+        text = row_of(line.encode())
+        row = json.loads(text)
+        if row["seq"] != seq or row["prev_hash"] != (before or GENESIS) or row_hash(text) != digest:
             bad.append(int(seq))
     return bad
 
