@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from aiplat_lab.core.errors import UsageError, did_you_mean
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.text import money, table
+from aiplat_lab.core.times import period_start
+from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.magic._options import options_help, split
 from aiplat_lab.magic._place import notebook
@@ -135,7 +137,8 @@ def _cost(magics: AiMagics, words: Sequence[str]) -> None:
     rows = [_spend(magics, "all", "calls of", row) for row in session.client.view_rows("totals")]
     if path:
         rows = [*(_spend(magics, "this notebook", "calls of", row) for row in session.client.view_rows("totals", notebook=path)), *rows]
-    rows = [*rows, *(_spend(magics, "all, today", "calls of", row) for row in session.client.view_rows("totals", since="today"))]
+    today = period_start("day", now=utc_now(), time_zone=str(session.client.status().get("time_zone") or "UTC")).isoformat()
+    rows = [*rows, *(_spend(magics, "all, today", "calls of", row) for row in session.client.view_rows("totals", since=today))]
     _show(magics, rows, "%ai cost --by model splits it; the dashboard shows it by day.")
 
 

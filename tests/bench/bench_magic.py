@@ -42,6 +42,8 @@ kind = "openai"
 base_url = "{url}"
 [models.bench]
 deployments = [{{ provider = "up", model = "instant", input_usd_per_mtok = 1, output_usd_per_mtok = 4 }}]
+[models.late]
+deployments = [{{ provider = "up", model = "slow-first-1s", input_usd_per_mtok = 1, output_usd_per_mtok = 4 }}]
 [[budgets]]
 limit_usd = 1000.0
 period = "month"
@@ -204,7 +206,7 @@ def bench_first(calls: int) -> Any:
     with kernel() as (client, upstream):
         for number in range(min(calls, 20)):
             upstream.reset()
-            _, shown = run(client, f"%%ai up/slow-first-1s --stream\nfirst {number}")
+            _, shown = run(client, f"%%ai late --stream\nfirst {number}")
             delays.append((shown - upstream.requests[-1].at - 1.0) * 1000)
     return {"first_text_median_ms": round(statistics.median(delays), 1), "first_text_worst_ms": round(max(delays), 1), "calls": len(delays)}
 

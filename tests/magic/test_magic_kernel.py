@@ -20,6 +20,9 @@ from papermill.exceptions import PapermillExecutionError
 from aiplat_lab.client import Client, connect
 from aiplat_lab.core.settings import Home
 
+CODE = "x = 1 Answer with source code only, with no text before or after it."
+"""What the echoing model makes of a cell that asks for the code `x = 1`."""
+
 
 class Kernel:
     """A kernel, asked as a front end asks it."""
@@ -62,10 +65,16 @@ class Kernel:
                 return
         raise AssertionError("the cell did not end")
 
+    def reply(self, sent: str) -> dict[str, Any]:
+        while True:
+            message = self.client.get_shell_msg(timeout=30)
+            if message["parent_header"].get("msg_id") == sent:
+                return dict(message["content"])
+
     def run(self, code: str, **options: Any) -> list[tuple[float, str, dict[str, Any]]]:
         sent = self.send(code, **options)
         seen = [one for one in self.messages(sent) if one[1] not in {"status", "execute_input"}]
-        self.client.get_shell_msg(timeout=30)
+        self.reply(sent)
         return seen
 
 
@@ -134,10 +143,10 @@ def test_interrupting_cancels_the_call_at_the_provider(
     kernel.manager.interrupt_kernel()
     seen = list(kernel.messages(sent))
     back = time.monotonic() - interrupted
-    reply = kernel.client.get_shell_msg(timeout=10)
+    reply = kernel.reply(sent)
     assert upstream.wait_for(lambda: upstream.disconnects, 5)
     assert upstream.disconnects[0] - interrupted <= 0.5 and back <= 1.0
-    assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "CallCancelled")
+    assert (reply["status"], reply["ename"]) == ("error", "CallCancelled")
     errors = [content for _, kind, content in seen if kind == "error"]
     assert len(errors) == 1 and len(errors[0]["traceback"]) == 1 and "\n" not in errors[0]["traceback"][0]
     assert "interrupted" in errors[0]["evalue"] and len(json.dumps(errors[0]["traceback"])) <= 900
@@ -169,11 +178,11 @@ def test_nobody_watches(kernel: Kernel) -> None:
 
 def test_code_becomes_the_next_cell_when_somebody_watches(kernel: Kernel) -> None:
     for watched in (True, False):
-        sent = kernel.send("%%ai -f code --fresh\n```python\nx = 1\n```", allow_stdin=watched)
+        sent = kernel.send("%%ai -f code --fresh\nx = 1", allow_stdin=watched)
         outputs = shown(list(kernel.messages(sent)))
-        payload = kernel.client.get_shell_msg(timeout=10)["content"].get("payload") or []
-        assert [one["text"] for one in payload if one["source"] == "set_next_input"] == (["x = 1"] if watched else [])
-        assert outputs[-1][2]["data"][MIME]["text"] == "x = 1"
+        payload = kernel.reply(sent).get("payload") or []
+        assert [one["text"] for one in payload if one["source"] == "set_next_input"] == ([CODE] if watched else [])
+        assert outputs[-1][2]["data"][MIME]["text"] == CODE
 
 
 def notebook(path: Path, *sources: str) -> Path:
@@ -184,13 +193,13 @@ def notebook(path: Path, *sources: str) -> Path:
 
 def test_papermill_keeps_the_answer_and_stops_at_a_failure(magic_home: Home, tmp_path: Path) -> None:
     good = papermill.execute_notebook(
-        notebook(tmp_path / "good.ipynb", "%%ai -o reply\nall is well", "%%ai -f code\n```\ny = 2\n```", "assert reply == 'all is well'"),
+        notebook(tmp_path / "good.ipynb", "%%ai -o reply\nall is well", "%%ai -f code\nx = 1", "assert reply == 'all is well'"),
         tmp_path / "good.out.ipynb",
         progress_bar=False,
     )
     answers = [output for cell in good.cells[1:3] for output in cell.outputs]
     assert [answer.output_type for answer in answers] == ["display_data", "display_data"]
-    assert [answer.data[MIME]["text"] for answer in answers] == ["all is well", "y = 2"]
+    assert [answer.data[MIME]["text"] for answer in answers] == ["all is well", CODE]
     assert CANARY not in (tmp_path / "good.out.ipynb").read_text()
     with pytest.raises(PapermillExecutionError) as caught:
         papermill.execute_notebook(
