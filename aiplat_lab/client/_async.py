@@ -76,7 +76,7 @@ async def chat(target: Target, request: Request) -> Response:
             finally:
                 exchange.close()
         except OSError as error:
-            sending.broke(error)
+            await asyncio.sleep(sending.broke(error))
             continue
         reply = Reply(exchange.incoming.status, exchange.incoming.headers, body)
         if reply.status == 200:
@@ -133,7 +133,7 @@ class AsyncStream:
             try:
                 data = await self._read()
             except OSError as error:
-                self._broke(error)
+                await asyncio.sleep(self._broke(error))
                 await self._open()
                 continue
             if data.get("text"):
@@ -156,7 +156,7 @@ class AsyncStream:
             try:
                 error = await self._send()
             except OSError as broken:
-                self._broke(broken)
+                await asyncio.sleep(self._broke(broken))
                 continue
             if error is None:
                 return
@@ -183,11 +183,11 @@ class AsyncStream:
                 raise BrokenReply("the answer ended without its end")
             self._lines.feed(await self._exchange.piece())
 
-    def _broke(self, error: OSError) -> None:
+    def _broke(self, error: OSError) -> float:
         self._drop()
         if self._cancelled:
             raise CallCancelled("the call was cancelled; what had come until then is in the ledger", call_id=self.call_id) from None
-        self._sending.broke(error, shown=bool(self._shown))
+        return self._sending.broke(error, shown=bool(self._shown))
 
     def _drop(self) -> None:
         exchange, self._exchange = self._exchange, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -265,7 +266,7 @@ class Client:
             try:
                 reply = connection.ask("POST", PATH, HEADERS, sending.body())
             except OSError as error:
-                sending.broke(error)
+                time.sleep(sending.broke(error))
                 continue
             finally:
                 self._pool.give(connection)  # closed when the answer is not whole, which cancels the call

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from aiplat_lab.client._sending import HEADERS, checked, error_of
+from aiplat_lab.client._sending import HEADERS, MOST_SENDS, checked, error_of, pause_s
 from aiplat_lab.client._wire import Pool, Reply, unreachable
 from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
@@ -91,16 +92,18 @@ class GatewayReader:
         return reply.body
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes, *, again: bool) -> Reply:
-        for last in (not again, True):
-            connection = self._pool.take(fresh=again and last)
+        sent = 0
+        while True:
+            connection = self._pool.take(fresh=sent > 0)
+            sent += 1
             try:
                 return connection.ask(method, path, headers, body)
             except OSError as error:
-                if last:
+                if not again or sent >= MOST_SENDS:
                     raise unreachable(self._pool.target, error) from None
             finally:
                 self._pool.give(connection)
-        raise AssertionError("the last try returns or raises")
+            time.sleep(pause_s(sent))
 
 
 class SnapshotReader:

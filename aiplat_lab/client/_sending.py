@@ -11,10 +11,15 @@ from aiplat_lab.core.errors import AiplatError, CallLost, GatewayUnavailable, fr
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Request
 
-MOST_SENDS = 4
+MOST_SENDS = 5
 """How often one call is sent when the gateway goes away each time."""
 PATH = "/api/calls"
 HEADERS = {"Content-Type": "application/json"}
+
+
+def pause_s(sent: int) -> float:
+    """Seconds to wait before something is sent again: a process that was just killed may take connections a moment longer."""
+    return 0.0 if sent <= 1 else 0.02 * 4 ** (sent - 2)
 
 
 class Sending:
@@ -36,8 +41,8 @@ class Sending:
         self.sent += 1
         return json.dumps(self.request.to_json(), ensure_ascii=False).encode("utf-8", "replace")
 
-    def broke(self, error: OSError, *, shown: bool = False) -> None:
-        """The connection broke; returns when the call is to be sent again.
+    def broke(self, error: OSError, *, shown: bool = False) -> float:
+        """The connection broke; gives the seconds after which the call is to be sent again.
 
         Args:
             error: how it broke.
@@ -54,6 +59,7 @@ class Sending:
             ) from None
         if self.sent >= MOST_SENDS:
             raise unreachable(self._target, error, call_id=self.request.call_id) from None
+        return pause_s(self.sent)
 
     def failed(self, error: AiplatError, *, shown: bool = False) -> None:
         """The gateway answered with an error; returns when the call is to be made again under a new id.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -150,7 +151,7 @@ class Stream:
         self._drop()
         if self._cancelled:
             raise self._cancellation() from None
-        self._sending.broke(error, shown=bool(self._shown))
+        time.sleep(self._sending.broke(error, shown=bool(self._shown)))
 
     def _cancellation(self) -> CallCancelled:
         return CallCancelled("the call was cancelled; what had come until then is in the ledger", call_id=self.call_id)

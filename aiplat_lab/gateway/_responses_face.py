@@ -300,9 +300,9 @@ class _Events:
         return f"event: {kind}\ndata: ".encode() + dumps(event) + b"\n\n"
 
     def error(self, fault: Fault) -> bytes:
-        """The event of a stream that breaks."""
+        """The event of a stream that breaks; with `error` in it, the SDKs raise it."""
         told = OpenAIFace().fault_body(fault)["error"]
-        return self._event("error", code=told["code"], message=told["message"], param=None)
+        return self._event("error", code=told["code"], message=told["message"], param=None, error=told)
 
 
 def _text_part(text: str) -> dict[str, Json]:

@@ -313,7 +313,7 @@ def test_messages_errors(claude: anthropic.Anthropic, model: str, kind: type[Exc
 
 
 def test_unknown_fields_reach_an_anthropic_provider(place: Served, claude: anthropic.Anthropic):
-    claude.messages.create(model="claude/echo", messages=ASK, max_tokens=50, top_k=3, extra_body={"brand_new": True})
+    claude.messages.create(model="claude/echo", messages=ASK, max_tokens=50, extra_body={"brand_new": True, "top_k": 3})
     sent = place.upstream.requests[-1].body
     assert (sent["brand_new"], sent["top_k"]) == (True, 3)
 
