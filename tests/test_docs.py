@@ -63,7 +63,7 @@ def settings_page() -> str:
     for title, name in tables:
         lines += ["", f"## {title}", "", "| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
         for field, kind, default, meaning in _fields(source, name):
-            if "Settings" not in kind:
+            if "Settings" not in kind or default == "required":
                 cells = (f"`{field}`", f"`{kind}`", default, meaning)
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     environment = [

@@ -85,11 +85,11 @@ class DeploymentSettings:
     region: str = ""
     """Overrides the provider's region."""
     rpm: int | None = None
-    """Requests a minute that the provider allows."""
+    """Requests a minute that the provider allows. Kept for later: this version does not enforce it."""
     tpm: int | None = None
-    """Tokens a minute that the provider allows."""
+    """Tokens a minute that the provider allows. Kept for later: this version does not enforce it."""
     weight: float = 1.0
-    """Share of the calls under the strategy `weighted`."""
+    """Share of the calls under the strategy `weighted`. Kept for later: this version follows `ordered` only."""
     max_output_tokens: int | None = None
     """The most the model can write; the worst case when a caller sets no limit."""
     context_tokens: int | None = None
