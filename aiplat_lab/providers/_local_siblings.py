@@ -154,6 +154,8 @@ def _read_header(source: IO[bytes], file_bytes: int) -> _Header:
         found.append((name, shape, _unpack(source, "<Q")[0]))
     data_at = source.tell() + -source.tell() % alignment
     ends = [*sorted(offset for _, _, offset in found)[1:], file_bytes - data_at]
+    if ends[-1] < max((offset for _, _, offset in found), default=0):
+        raise ValueError("it ends too early")
     size = {offset: end - offset for offset, end in zip(sorted(offset for _, _, offset in found), ends, strict=True)}
     tensors = tuple(_Tensor(name, shape, offset, size[offset]) for name, shape, offset in found)
     return _Header(version, tuple(entries), tensors, data_at, alignment)

@@ -108,7 +108,11 @@ class Worker:
                 raise self.lost() from None
 
     def lost(self, *, reason: str = "unavailable") -> ProviderError:
-        """What to tell a caller whose worker ended in the middle."""
+        """What to tell a caller whose worker ended in the middle; waits a moment for the end to be known."""
+        try:
+            self._process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            pass
         text = f"the worker process of {self.model} ended in the middle of the call{self.why()}. The next try starts a new one."
         return self._failed(text, retryable=True, reason=reason)
 

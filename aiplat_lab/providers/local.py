@@ -255,7 +255,11 @@ class Local:
         async with self._texts.use(model, lambda: self._start_text(model)) as worker:
             door = self._doors.get(model)
             if door is None or door.worker is not worker:
-                door = self._doors[model] = self._open(worker)
+                self._doors[model], before = self._open(worker), door
+                if before is not None:
+                    await before.chat.aclose()
+                    await before.raw.aclose()
+                door = self._doors[model]
             try:
                 yield door, replace(deployment, model=_TEXT_MODELS[model].label)
             except ProviderError as error:

