@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from faults import FaultServer
+
 from aiplat_lab.core.settings import Home, parse
 from aiplat_lab.core.types import Attribution, Clock, Message, Request, utc_now
 from aiplat_lab.gateway.pipeline import Gateway
 from aiplat_lab.ledger import Ledger
-from faults import FaultServer
 
 UP = """
 [providers.up]
@@ -51,6 +53,7 @@ async def world(home: Home, upstream: FaultServer, toml: str = "", *, clock: Clo
     ledger = Ledger.open(home, clock=clock)
     try:
         gateway = Gateway(settings, ledger, clock=clock)
+        await asyncio.sleep(0.002)  # so that every id made from here on is younger than the gateway
         try:
             yield World(gateway, ledger, upstream)
         finally:
