@@ -131,9 +131,13 @@ def cells(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> tupl
 
     Args:
         rows: what a view gave.
-        columns: for each column of the view, the function that writes its value.
+        columns: for each column of the view, the function that writes its value; it gives None for what was not measured.
     """
-    return tuple(tuple(None if row[name] is None else str(write(row[name])) for name, write in columns.items()) for row in rows)
+    return tuple(tuple(_shown(write(row[name])) for name, write in columns.items()) for row in rows)
+
+
+def _shown(value: Any) -> str | None:  # Any: what a column's function wrote
+    return None if value is None else str(value)
 
 
 def is_number(value: Any) -> bool:
