@@ -18,7 +18,7 @@ from aiplat_lab.client._wire import Pool, Target
 from aiplat_lab.core.errors import GatewayUnavailable, UsageError
 from aiplat_lab.core.settings import Environment, Home, Secret, environment
 from aiplat_lab.core.types import Attribution, CacheMode, Json, Message, Request, Response
-from aiplat_lab.gateway.process import stopped, terminate
+from aiplat_lab.gateway.process import held, stopped, terminate
 
 if TYPE_CHECKING:
     import polars
@@ -224,8 +224,8 @@ class Client:
         try:
             GatewayReader(pool).ask("POST", "/api/stop", {}, again=False)
         except GatewayUnavailable:
-            if not terminate(home):
-                raise
+            if target.url or not held(home) or not (stopped(home) or terminate(home)):
+                raise  # none runs, or it does not end; one that was just starting or stopping is gone now
         finally:
             pool.close()
         if not target.url and not stopped(home) and not terminate(home):

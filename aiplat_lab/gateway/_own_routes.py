@@ -122,7 +122,9 @@ async def view(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
     filters: dict[str, Json] = await read_json(request)
     if caller.key is not None:
         if not caller.key.team or name not in _TEAM_VIEWS:
-            raise AuthRefused(f"a virtual key cannot read the view {name[:40]!r}; ask on the gateway's own machine", policy="auth")
+            raise AuthRefused(
+                f"a virtual key cannot read the view {name[:40]!r}; ask on the gateway's own machine", policy="auth", denied=True
+            )
         filters = {**filters, "team": caller.key.team}
     if _wants_json(request):
         rows = await door.read(lambda: [plain_row(row) for row in door.ledger.view_rows(name, filters)])

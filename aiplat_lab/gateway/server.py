@@ -142,7 +142,7 @@ def _status(error: AiplatError) -> int:
             return 404
         return _PROVIDER_STATUS.get(error.reason, 502)
     if isinstance(error, AuthRefused):
-        return 403 if error.call_id else 401  # with a call begun, the key was good, though not for this
+        return 403 if error.call_id or error.details.get("denied") else 401  # the key was good, though not for this
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
@@ -218,7 +218,9 @@ def _caller(door: Door, request: web.Request, access: Access, token: str) -> Cal
     caller = Caller(owner=False, key=door.gateway.keys.check(sent))
     if not access.keys:
         raise AuthRefused(
-            f"{request.path} is for the owner alone, on the gateway's own machine; a virtual key does not open it", policy="auth"
+            f"{request.path} is for the owner alone, on the gateway's own machine; a virtual key does not open it",
+            policy="auth",
+            denied=True,
         )
     return caller
 
