@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 _EVERY_S = 0.1
+_FIRST_S = 0.015
 _BYTES_A_SECOND = 40_000
 MOST_SHOWN = 20_000
 """Characters that are shown of an answer while it comes; the whole stands there at the end."""
@@ -22,8 +23,9 @@ class Show(Protocol):
 class Live:
     """An output that follows a stream.
 
-    The first piece is shown at once. Later ones are gathered for a tenth of a second, for longer when the text is long;
-    what was gathered is shown even when the model pauses.
+    The first piece is shown 15 ms after it came, so that an answer that is whole by then, such as one from the cache, is one
+    output. Later pieces are gathered for a tenth of a second, for longer when the text is long. What was gathered is shown even
+    when the model pauses.
     """
 
     def __init__(self, show: Show, frame: Callable[[str], Mapping[str, Any]]) -> None:  # Any: MIME data
@@ -33,17 +35,22 @@ class Live:
         self._pieces: list[str] = []
         self._shown = False
         self._closed = False
-        self._next_s = 0.0
+        self._next_s: float | None = None
         self._timer: threading.Timer | None = None
 
     def add(self, piece: str) -> None:
         """Takes the next piece of the answer."""
         with self._lock:
             self._pieces.append(piece)
-            wait = self._next_s - time.monotonic()
+            now = time.monotonic()
+            if self._next_s is None:
+                self._next_s = now + _FIRST_S
+            wait = self._next_s - now
+            if self._timer is not None:
+                return
             if wait <= 0:
                 self._update()
-            elif self._timer is None:
+            else:
                 self._timer = threading.Timer(wait, self._late)
                 self._timer.daemon = True
                 self._timer.start()

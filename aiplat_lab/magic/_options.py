@@ -254,7 +254,8 @@ def _keep_timeout(found: dict[str, Any], text: str, name: str) -> None:  # Any: 
 def _keep_temperature(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
     if not re.fullmatch(r"\d(\.\d+)?|\.\d+", text):
         raise UsageError(f"{name} is {text!r}; it takes a number from 0, such as 0.2")
-    found["settings"]["temperature"] = float(text)
+    # 0 stays 0, as Python code writes it, so that both ask the same question of the cache.
+    found["settings"]["temperature"] = float(text) if "." in text else int(text)
 
 
 def _whole(key: str, least: int) -> Callable[[dict[str, Any], str, str], None]:

@@ -26,7 +26,7 @@ from aiplat_lab.magic._options import Options, option_names, parse
         ("fast --format md", Options(model="fast", format="markdown")),
         ("fast -o answer --system 'Be brief, and \"kind\"'", Options(model="fast", out="answer", system='Be brief, and "kind"')),
         ("--system=\"two words\" fast", Options(model="fast", system="two words")),
-        ("--temperature 0 --max-tokens 50 --seed 7", Options(settings={"temperature": 0.0, "max_tokens": 50, "seed": 7})),
+        ("--temperature 0 --max-tokens 50 --seed 7", Options(settings={"temperature": 0, "max_tokens": 50, "seed": 7})),
         ('fast -m {"temperature": 0.1, "top_p": 0.9}', Options(model="fast", settings={"temperature": 0.1, "top_p": 0.9})),
         ("fast -m '{\"temperature\": 0.1}'", Options(model="fast", settings={"temperature": 0.1})),
         ('fast --model-parameters {"a":{"b": [1, "x y"]}} --quiet', Options(model="fast", settings={"a": {"b": [1, "x y"]}}, quiet=True)),
