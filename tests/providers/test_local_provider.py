@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
+from aiplat_lab.client import connect
 from aiplat_lab.core.errors import ConfigError, ProviderError
 from aiplat_lab.core.registry import find
-from aiplat_lab.core.settings import ProviderSettings
+from aiplat_lab.core.settings import Home, ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Message, Request, Response
 from aiplat_lab.providers.local import Local, check
 from aiplat_lab.providers.weights import CATALOGUE
@@ -77,13 +78,13 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def servers() -> list[int]:
-    """The text workers that are children of this process."""
+def servers(of: int) -> list[int]:
+    """The text workers that are children of a process."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"_local_serve.py" in (folder / "cmdline").read_bytes():
+            if parent == of and b"_local_serve.py" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
     return found
 
@@ -303,13 +304,13 @@ def test_a_call_that_takes_too_long(local: Local) -> None:
 
 def test_many_first_calls_start_one_worker(weights: Path) -> None:
     async def use(provider: Local) -> None:
-        begun, before = time.monotonic(), servers()
+        begun, before = time.monotonic(), servers(os.getpid())
         answers = await asyncio.gather(*(provider.chat(completion(), at()) for _ in range(10)))
         assert {answer.text.strip() for answer in answers} == {"billing"}
         assert time.monotonic() - begun < 20
         assert list(provider.workers()) == ["smollm2"]
         pid = provider.workers()["smollm2"]
-        assert [one for one in servers() if one not in before] == [pid]
+        assert [one for one in servers(os.getpid()) if one not in before] == [pid]
         await provider.aclose()
         assert gone(pid)
 
@@ -529,3 +530,22 @@ def test_the_gateway_loads_no_numpy_for_it() -> None:
         check=True,
     )
     assert done.stdout.split() == ["False", "False"]
+
+
+# --- behind the gateway -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_gateway_tries_again_after_a_killed_worker(home: Home, weights: Path) -> None:
+    with connect(home) as client:
+        settings = {"completion": True, "max_tokens": 3, "temperature": 0, "stop": ["\n"]}
+        assert client.chat(TICKETS, model="smollm2", cache="off", **settings).text.strip() == "billing"
+        (worker,) = servers(client.status()["pid"])
+        os.kill(worker, signal.SIGKILL)
+        response = client.chat(TICKETS, model="smollm2", cache="off", **settings)
+        assert response.text.strip() == "billing"
+        (worker,) = servers(client.status()["pid"])
+        killed = client.status()["pid"]
+        os.kill(killed, signal.SIGKILL)
+        assert gone(worker, within_s=10)
+        assert client.status()["pid"] != killed
