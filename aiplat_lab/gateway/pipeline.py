@@ -27,7 +27,7 @@ from aiplat_lab.core.errors import (
 )
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.registry import find
-from aiplat_lab.core.settings import Settings
+from aiplat_lab.core.settings import Settings, secret
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Policy, Price, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
@@ -175,7 +175,7 @@ class Gateway:
                 "name": name,
                 "deployments": [self._describe(one, now) for one in deployments],
                 "region": deployments[0].region,
-                "available": any(self._kind_known(one) for one in deployments),
+                "available": any(self._available(one) for one in deployments),
             }
             for name, deployments in self._deployments.items()
         ]
@@ -330,9 +330,13 @@ class Gateway:
             provider = self._providers[name] = find("provider", settings.kind)(name, settings)
         return provider
 
-    def _kind_known(self, deployment: Deployment) -> bool:
+    def _available(self, deployment: Deployment) -> bool:
+        """Whether a call could be sent: the wire format is known, and the key is there where that is quick to tell."""
+        settings = self._settings.providers[deployment.provider]
         try:
-            find("provider", self._settings.providers[deployment.provider].kind)
+            find("provider", settings.kind)
+            if not settings.api_key.startswith("keyring:"):
+                secret(settings.api_key)
         except ConfigError:
             return False
         return True

@@ -64,9 +64,9 @@ class Counter:
             "scope": kind,
             "name": name,
             "period": self.budget.period,
-            "limit_usd": str(to_usd(self.limit)),
-            "spent_usd": str(to_usd(self.spent)),
-            "held_usd": str(to_usd(self.held)),
+            "limit_usd": f"{to_usd(self.limit):f}",
+            "spent_usd": f"{to_usd(self.spent):f}",
+            "held_usd": f"{to_usd(self.held):f}",
             "hard": self.budget.hard,
             "alert_at": list(self.budget.alert_at),
             "starts_at": self.starts.isoformat().replace("+00:00", "Z"),
@@ -352,7 +352,7 @@ class Budget:
         if hold is None or not may_have_cost(call) or not hold.nano:
             return 0
         call.flags.append("budget_booked_hold")
-        self._record("budget_booked", {"id": call.id, "usd": str(to_usd(hold.nano))}, call)
+        self._record("budget_booked", {"id": call.id, "usd": f"{to_usd(hold.nano):f}"}, call)
         return hold.nano
 
     # --- waiting ----------------------------------------------------------------------------------------------------
@@ -469,10 +469,10 @@ def _exceeded(ask: _Ask, counter: Counter, tokens: int) -> BudgetExceeded:
         policy=Budget.name,
         scope=counter.budget.scope[0],
         name=counter.budget.scope[1],
-        limit_usd=str(to_usd(counter.limit)),
-        spent_usd=str(to_usd(counter.spent)),
-        held_usd=str(to_usd(counter.held)),
-        needed_usd=str(to_usd(needed)),
+        limit_usd=f"{to_usd(counter.limit):f}",
+        spent_usd=f"{to_usd(counter.spent):f}",
+        held_usd=f"{to_usd(counter.held):f}",
+        needed_usd=f"{to_usd(needed):f}",
     )
 
 

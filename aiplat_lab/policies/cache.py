@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from aiplat_lab.core.documents import read_response, request_document
+from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Call, Clock, Request, Response, utc_now
@@ -63,7 +64,11 @@ class Cache:
         call.cache = "miss"
         if mode == "refresh":
             return
-        answer = await self._find(key)
+        try:
+            answer = await self._find(key)
+        except LedgerError:
+            call.flags.append("cache_not_read")
+            return
         if answer is None or not any(one.provider == answer.provider and one.region == answer.region for one in call.deployments):
             return
         call.response = replace(answer, flags=())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from datetime import UTC
 from decimal import Decimal
 
@@ -12,7 +13,17 @@ from faults import FIXED_TEXT, FaultServer
 from gatewaykit import CANARY, PRICED, ask, model, world
 
 from aiplat_lab.core.documents import read_message
-from aiplat_lab.core.errors import AiplatError, AuthRefused, CallCancelled, CallLost, CallRefused, ProviderError, UnknownModel, UsageError
+from aiplat_lab.core.errors import (
+    AiplatError,
+    AuthRefused,
+    CallCancelled,
+    CallLost,
+    CallRefused,
+    LedgerError,
+    ProviderError,
+    UnknownModel,
+    UsageError,
+)
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.types import Attribution, Request, utc_now
 
@@ -355,14 +366,45 @@ def test_a_policy_that_fails_afterwards_does_not_lose_the_row(home: Home, upstre
             with pytest.raises(KeyError):
                 await here.gateway.handle(request)
             assert here.row(request.call_id)["status"] == "ok"
-            assert here.gateway.budgets()[0]["held_usd"] == "0E-9" or Decimal(here.gateway.budgets()[0]["held_usd"]) == 0
+            assert here.gateway.budgets()[0]["held_usd"] == "0.000000000"
+
+    asyncio.run(run())
+
+
+def test_a_disk_that_is_full(home: Home, upstream: FaultServer) -> None:
+    """What cannot be recorded is not given as an answer; nothing stays held, and it works again once there is room."""
+
+    async def run() -> None:
+        toml = "[[budgets]]\nlimit_usd = 1\n" + model("m", "instant", more=", max_output_tokens = 100, " + PRICED)
+        async with world(home, upstream, toml) as here:
+            await here.gateway.handle(ask("m"))
+            used = max(path.stat().st_size for path in home.spool.iterdir())
+            before = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (used + 1500, before[1]))
+            try:
+                for _ in range(3):
+                    request = ask("m")
+                    try:
+                        await here.gateway.handle(request)
+                    except LedgerError as error:
+                        failed = error
+                        break
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            assert len(str(failed).encode()) <= 800 and failed.call_id in (request.call_id, "")
+            assert here.gateway.in_flight() == [] and here.gateway.budgets()[0]["held_usd"] == "0.000000000"
+            assert (await here.gateway.handle(ask("m"))).text == FIXED_TEXT
 
     asyncio.run(run())
 
 
 def test_models_lists_names_with_prices(home: Home, upstream: FaultServer) -> None:
     async def run() -> None:
-        async with world(home, upstream, model("fast", "instant", more=", " + PRICED)) as here:
+        keyless = (
+            '[providers.k]\nkind = "openai"\napi_key = "env:NO_SUCH_KEY"\n[models.none]\ndeployments = [{ provider = "k", model = "x" }]\n'
+        )
+        async with world(home, upstream, keyless + model("fast", "instant", more=", " + PRICED)) as here:
+            assert not next(one for one in here.gateway.models() if one["name"] == "none")["available"]
             fast = next(one for one in here.gateway.models() if one["name"] == "fast")
             assert fast["available"] and fast["region"] == "uk"
             assert fast["deployments"][0]["input_usd_per_mtok"] == "2.5"
