@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -76,8 +76,8 @@ class Route:
 
         async def attempt(provider: Provider, deployment: Deployment) -> Response:
             if call.request.operation == "embed":
-                return await provider.embed(call.request, deployment)
-            return await provider.chat(call.request, deployment)
+                return _named(await provider.embed(call.request, deployment), deployment)
+            return _flagged(_named(await provider.chat(call.request, deployment), deployment))
 
         return await self._walk(call, attempt)
 
@@ -169,6 +169,21 @@ class Route:
             return deployment.timeout_s
         left_s = max(0.0, call.request.timeout_s - (asyncio.get_running_loop().time() - float(call.state["began"])))
         return min(left_s * SHARE_OF_TIME, deployment.timeout_s) if more else left_s
+
+
+def _named(response: Response, deployment: Deployment) -> Response:
+    """The response with who gave it, where the provider does not say."""
+    if response.provider and response.response_model:
+        return response
+    region = response.region or deployment.region
+    return replace(response, provider=deployment.provider, region=region, response_model=response.response_model or deployment.model)
+
+
+def _flagged(response: Response) -> Response:
+    """The response, flagged when it does not say why it ended."""
+    if response.finish_reason or "no_finish_reason" in response.flags:
+        return response
+    return replace(response, flags=(*response.flags, "no_finish_reason"))
 
 
 async def _first(upstream: Upstream) -> None:

@@ -201,7 +201,7 @@ class Budget:
         if not known:
             return
         ask = _ask(call, hard, counters, known, self._inputs.of(call, call.deployments))
-        if not self._blocked(ask, ()) and self._grant(ask):
+        if not self._blocked(ask) and self._grant(ask):
             return
         await self._wait(ask)
 
@@ -357,10 +357,9 @@ class Budget:
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    def _blocked(self, ask: _Ask, before: Iterable[_Ask]) -> bool:
+    def _blocked(self, ask: _Ask) -> bool:
         """Whether a call that waits longer wants the same budget."""
-        waiting = list(before) or self._book.waiting
-        return any(counter in other.hard for other in waiting for counter in ask.hard)
+        return any(counter in other.hard for other in self._book.waiting for counter in ask.hard)
 
     async def _wait(self, ask: _Ask) -> None:
         """Waits for other calls' holds, no longer than the call itself may take."""

@@ -11,6 +11,7 @@ from gatewaykit import ask, model, world
 
 from aiplat_lab.core.errors import ConfigError, ProviderError
 from aiplat_lab.core.settings import Home
+from aiplat_lab.core.types import Request, Response
 
 
 def test_a_passing_fault_is_tried_again(home: Home, upstream: FaultServer) -> None:
@@ -174,5 +175,31 @@ def test_a_fallback_keeps_the_baseline_of_the_first(home: Home, upstream: FaultS
         async with world(home, upstream, toml) as here:
             answer = await here.gateway.handle(ask("m"))
             assert answer.cost_usd is not None and answer.baseline_cost_usd == answer.cost_usd * 10
+
+    asyncio.run(run())
+
+
+def test_a_plug_in_need_not_say_who_it_is(home: Home, upstream: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aiplat_lab.core import registry
+
+    class Shout:
+        wire = ""
+
+        def __init__(self, name: str, settings: object) -> None:
+            pass
+
+        async def chat(self, request: Request, deployment: object) -> Response:
+            return Response(text=request.messages[-1].text().upper())
+
+        async def aclose(self) -> None:
+            pass
+
+    monkeypatch.setitem(registry._found, ("provider", "shout"), Shout)
+
+    async def run() -> None:
+        async with world(home, upstream, '[providers.loud]\nkind = "shout"\nregion = "eu"\n') as here:
+            answer = await here.gateway.handle(ask("loud/x", "hush"))
+            assert (answer.text, answer.provider, answer.region, answer.response_model) == ("HUSH", "loud", "eu", "x")
+            assert {"no_finish_reason", "no_usage"} <= set(answer.flags)
 
     asyncio.run(run())
