@@ -279,8 +279,8 @@ class Ledger:
         begun: dict[str, bytes] = {}
         for path in segments(self._home.spool).values():
             for line in lines(path.read_bytes())[0]:
-                found = _CALL_ID.search(line.text) if line.name in (b"begin", b"call") else None
-                if found and line.name == b"begin":
+                found = _CALL_ID.search(line.text) if line.name in ("begin", "call") else None
+                if found and line.name == "begin":
                     begun[found[1].decode()] = line.text
                 elif found:
                     begun.pop(found[1].decode(), None)

@@ -84,7 +84,7 @@ class Archive:
 def without_payload(data: bytes, digest: str) -> bytes:
     """A segment in which one payload's lines are blank, of the same length, so that offsets stay right."""
     found, _ = lines(data)
-    gone = [line for line in found if line.name == b"payload" and line.hash == digest]
+    gone = [line for line in found if line.name == "payload" and line.hash == digest]
     return _blank(data, gone)
 
 

@@ -20,6 +20,8 @@ from aiplat_lab.ledger import schema
 
 log = logging.getLogger("aiplat_lab.ledger")
 MEMORY_LIMIT = "1GB"
+CHECKPOINT_THRESHOLD = "256MB"
+"""DuckDB's own checkpoints wait for so much; the loader makes them when a segment is sealed."""
 _CORRUPT_WAL = re.compile(r"byte position (\d+)")
 _IN_USE = re.compile(r"[Cc]onflicting lock|[Cc]ould not set lock|already open|being used by another process")
 _NO_DAMAGE = re.compile(r"[Pp]ermission denied|No space left|Read-only file system|Disk quota|Too many open files|memory")
@@ -103,6 +105,7 @@ def connect(*, temp: Path | None = None) -> duckdb.DuckDBPyConnection:
         config["temp_directory"] = str(temp)
     con = duckdb.connect(":memory:", config=config)
     con.execute("SET GLOBAL TimeZone = 'UTC'")
+    con.execute(f"SET GLOBAL checkpoint_threshold = '{CHECKPOINT_THRESHOLD}'")
     return con
 
 

@@ -151,7 +151,7 @@ class Loader:
         poison: list[tuple[Line, str]] = []
         good = self._good(found, poison)
         for line, reason in poison:
-            self._warn(f"a {line.name.decode()} at byte {line.offset} of segment {segment} cannot be stored and is in quarantine: {reason}")
+            self._warn(f"a {line.name} at byte {line.offset} of segment {segment} cannot be stored and is in quarantine: {reason}")
         return self._commit(good, poison, segment, upto, bad), len(poison)
 
     def _good(self, found: list[Line], poison: list[tuple[Line, str]]) -> list[Line]:
@@ -174,7 +174,7 @@ class Loader:
 
     def _commit(self, found: list[Line], poison: Sequence[tuple[Line, str]], segment: int, upto: int, bad: int) -> int:
         """Rows and offset, in one transaction; gives the number of rows of the chain."""
-        rows = [line for line in found if line.name in (b"call", b"record")]
+        rows = [line for line in found if line.name in ("call", "record")]
         refused = [(line, reason, _seq(line)) for line, reason in poison]
         count = len(rows) + len(refused)
         head: tuple[int, str] | tuple[None, None] = (None, None)
@@ -187,7 +187,7 @@ class Loader:
             fresh = self._insert(found)
             for line, reason, seq in refused:
                 text = line.text.decode("utf-8", "replace")
-                values = [seq, line.hash, line.name.decode(), segment, line.offset, reason, text]
+                values = [seq, line.hash, line.name, segment, line.offset, reason, text]
                 self._con.execute("INSERT INTO quarantine VALUES ($1, $2, $3, $4, $5, $6, $7)", values)
             at = "now() AT TIME ZONE 'UTC'"
             self._con.execute(f"INSERT INTO loads VALUES ($1, $2, $3, $4, $5, $6, {at})", [segment, upto, count, bad, *head])
@@ -201,9 +201,9 @@ class Loader:
 
     def _insert(self, found: list[Line]) -> list[int]:
         """Inserts lines; gives the prefixes of the payloads that were new."""
-        calls = [line.text for line in found if line.name == b"call"]
-        records = [line.text for line in found if line.name == b"record"]
-        payloads = [line for line in found if line.name == b"payload"]
+        calls = [line.text for line in found if line.name == "call"]
+        records = [line.text for line in found if line.name == "record"]
+        payloads = [line for line in found if line.name == "payload"]
         prefixes = [prefix_of(line.hash) for line in payloads]
         new = self.index.missing(prefixes)
         for statement, texts in (

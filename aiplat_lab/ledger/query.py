@@ -73,12 +73,22 @@ def arrow(con: duckdb.DuckDBPyConnection, sql: str, params: Params = None, *, li
 
     with _reading(con):
         relation = con.sql(sql, params=_bound(params))
-        frame = polars.DataFrame(relation.limit(limit) if limit is not None else relation)
+        frame = polars.DataFrame(_Stream(relation.limit(limit) if limit is not None else relation))
     naive = [name for name, kind in frame.schema.items() if isinstance(kind, polars.Datetime) and kind.time_zone is None]
     frame = frame.with_columns(polars.col(naive).dt.replace_time_zone("UTC")) if naive else frame
     target = io.BytesIO()
     frame.write_ipc_stream(target)
     return target.getvalue()
+
+
+class _Stream:
+    """A result as nothing but its Arrow stream: polars keeps the type of what it is given, and DuckDB's types complain of that at exit."""
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
+        self._relation = relation
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._relation.__arrow_c_stream__(requested_schema)
 
 
 def dicts(con: duckdb.DuckDBPyConnection, sql: str, params: Params = None) -> list[dict[str, Any]]:

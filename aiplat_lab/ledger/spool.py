@@ -13,9 +13,8 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from aiplat_lab.core.errors import LedgerError
 
@@ -48,25 +47,28 @@ def is_whole(line: bytes) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One whole line of a segment."""
 
     offset: int
     """Where it begins in its segment, in bytes."""
     text: bytes
     """The line without its line break."""
-
-    @property
-    def name(self) -> bytes:
-        """The first member after the checksum: `call`, `record`, `payload` or `begin`."""
-        return self.text[_BODY + 3 : self.text.find(b'"', _BODY + 3)]
+    name: str
+    """The first member after the checksum: `call`, `record`, `payload` or `begin`."""
 
     @property
     def hash(self) -> str:
         """The hash that a row or payload line begins with."""
-        start = self.text.find(b'":"', _BODY + 3) + 3
+        start = _BODY + 6 + len(self.name)
         return self.text[start : start + 64].decode("ascii")
+
+
+_NAMES = {ord(name[0]): name for name in ("call", "record", "payload", "begin")}
+
+
+def _line(offset: int, text: bytes) -> Line:
+    return Line(offset, text, _NAMES.get(text[_BODY + 3], ""))
 
 
 def lines(data: bytes, *, offset: int = 0) -> tuple[list[Line], int]:
@@ -76,13 +78,13 @@ def lines(data: bytes, *, offset: int = 0) -> tuple[list[Line], int]:
     start = 0
     for piece in data.split(b"\n"):
         if is_whole(piece):
-            found.append(Line(offset + start, piece))
+            found.append(_line(offset + start, piece))
         elif piece.strip():
             bad += start + len(piece) < len(data)  # a tail without its line break was never acknowledged
             inner = piece.find(_OPEN, 1)
             while inner > 0:  # a line break was damaged, and a whole line follows in the same piece
                 if is_whole(piece[inner:]):
-                    found.append(Line(offset + start + inner, piece[inner:]))
+                    found.append(_line(offset + start + inner, piece[inner:]))
                     break
                 inner = piece.find(_OPEN, inner + 1)
         start += len(piece) + 1
