@@ -37,8 +37,8 @@ def run(home: Home, *, background: bool) -> int:
     Returns:
         The exit code.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiplat_lab").setLevel(logging.INFO)
     lock: Lock | None = None
     try:
         home.create()
