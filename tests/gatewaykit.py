@@ -22,6 +22,11 @@ base_url = "{url}"
 api_key = "env:UP_KEY"
 region = "uk"
 timeout_s = 20.0
+[providers.claude]
+kind = "anthropic"
+base_url = "{anthropic}"
+api_key = "env:UP_KEY"
+region = "uk"
 """
 CANARY = "sk-canary-0123456789abcdef0123456789abcdef"
 PRICED = "input_usd_per_mtok = 2.5, output_usd_per_mtok = 10"
@@ -49,7 +54,7 @@ class World:
 
 @asynccontextmanager
 async def world(home: Home, upstream: FaultServer, toml: str = "", *, clock: Clock = utc_now) -> AsyncIterator[World]:
-    settings = parse(toml + UP.format(url=upstream.openai_url))
+    settings = parse(toml + UP.format(url=upstream.openai_url, anthropic=upstream.url))
     ledger = Ledger.open(home, clock=clock)
     try:
         gateway = Gateway(settings, ledger, clock=clock)

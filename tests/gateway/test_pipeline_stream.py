@@ -75,18 +75,20 @@ def test_leaving_early_cancels_and_keeps_the_text(home: Home, upstream: FaultSer
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("provider", ["up", "claude"])
 @pytest.mark.parametrize("by", ["task", "id", "error"])
-def test_interrupting_a_stream(home: Home, upstream: FaultServer, by: str) -> None:
+def test_interrupting_a_stream(home: Home, upstream: FaultServer, by: str, provider: str) -> None:
     async def run() -> None:
         async with world(home, upstream) as here:
-            request = ask("up/slow-stream", stream=True)
+            request = ask(f"{provider}/slow-stream", stream=True)
             first = asyncio.Event()
 
             async def caller() -> None:
                 async with here.gateway.stream(request) as pieces:
-                    async for _ in pieces:
-                        first.set()
-                        if by == "error":
+                    async for piece in pieces:
+                        if piece.text:
+                            first.set()
+                        if piece.text and by == "error":
                             raise ConnectionResetError("the browser is gone")
 
             task = asyncio.create_task(caller())
@@ -245,5 +247,37 @@ def test_leaving_once_the_answer_is_whole_is_no_cancellation(home: Home, upstrea
                         break
             assert pieces.response is not None and pieces.response.cost_usd == Decimal("0.0002625")
             assert here.row(pieces.call_id)["status"] == "ok"
+
+    asyncio.run(run())
+
+
+def test_the_first_count_of_a_broken_stream_is_not_its_cost(home: Home, upstream: FaultServer) -> None:
+    """Anthropic's wire counts the input at the start: what that leaves out is unknown, and so is the cost."""
+    toml = '[models.m]\ndeployments = [{ provider = "claude", model = "cut-stream", input_usd_per_mtok = 3, output_usd_per_mtok = 15 }]\n'
+
+    async def run() -> None:
+        async with world(home, upstream, toml) as here:
+            with pytest.raises(ProviderError):
+                async with here.gateway.stream(ask("m", stream=True)) as pieces:
+                    async for _ in pieces:
+                        pass
+            row = here.row(pieces.call_id)
+            assert (row["status"], row["cost_usd"], row["output_tokens"]) == ("error", None, None)
+
+    asyncio.run(run())
+
+
+def test_classes_of_tokens_have_their_own_prices(home: Home, upstream: FaultServer) -> None:
+    price = "input_usd_per_mtok = 3, output_usd_per_mtok = 15, cache_read_usd_per_mtok = 0.3, cache_write_usd_per_mtok = 3.75"
+    toml = f'[models.m]\ndeployments = [{{ provider = "claude", model = "cache-write", {price} }}]\n'
+
+    async def run() -> None:
+        async with world(home, upstream, toml) as here:
+            async with here.gateway.stream(ask("m", stream=True)) as pieces:
+                async for _ in pieces:
+                    pass
+            row = here.row(pieces.call_id)
+            assert [row[name] for name in ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")] == [20, 64, 16, 20]
+            assert row["cost_usd"] == (20 * 3 + 64 * Decimal("0.3") + 16 * Decimal("3.75") + 20 * 15) / 1_000_000
 
     asyncio.run(run())
