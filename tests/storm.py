@@ -101,4 +101,6 @@ def _compare(place: Served, storm: Storm) -> None:
         if by_id.get(call_id, {}).get("status") != "ok" or by_id[call_id]["cell_id"] != name:
             storm.lost.append(name)
     storm.doubled = [name for name, count in good.items() if count > 1] + [call_id for call_id, count in ids.items() if count > 1]
-    storm.unexplained = [f"{name}: {error!r}" for name, error in storm.reported.items() if not isinstance(error, GatewayUnavailable | CallLost)]
+    storm.unexplained = [
+        f"{name}: {error!r}" for name, error in storm.reported.items() if not isinstance(error, GatewayUnavailable | CallLost)
+    ]

@@ -180,8 +180,8 @@ def _guarded(
             return _told(face, fault(error))
         except web.HTTPRequestEntityTooLarge:
             mb = door.settings.gateway.max_body_mb
-            error = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
-            return _told(face, Fault(_TOO_LARGE, "too_large", error))
+            large = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
+            return _told(face, Fault(_TOO_LARGE, "too_large", large))
         except ConnectionError:
             raise  # the caller has left
         except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all

@@ -45,6 +45,8 @@ period = "month"
 [[budgets]]
 team = "bench"
 limit_usd = 1000000
+[models.slow]
+deployments = [{ provider = "up", model = "slow-stream", input_usd_per_mtok = 2.5, output_usd_per_mtok = 10, max_output_tokens = 500 }]
 """
 CLIENT = """
 import sys, time
@@ -145,7 +147,7 @@ def first_piece(home: Home, url: str, calls: int) -> dict[str, Any]:
             next(line for line in reply.iter_lines() if line.startswith("data:"))
             took["straight"].append((time.perf_counter() - begun) * 1000)
         begun = time.perf_counter()
-        with client.stream(f"{number}", model="up/slow-stream", cache="off") as pieces:
+        with client.stream(f"{number}", model="slow", cache="off") as pieces:
             next(pieces)
             took["through"].append((time.perf_counter() - begun) * 1000)
     medians = {name: round(statistics.median(ms), 2) for name, ms in took.items()}

@@ -122,8 +122,8 @@ def test_a_killed_gateway_is_replaced_and_the_connection_too(place: Served):
 
 
 def test_it_outlives_whoever_started_it(place: Served):
-    code = f"import os, signal; from aiplat_lab.client import connect; connect({str(place.home.path)!r}).status(); os.killpg(0, signal.SIGKILL)"
-    starter = subprocess.run([sys.executable, "-c", code], start_new_session=True, check=False)
+    code = "import os, signal, sys; from aiplat_lab.client import connect; connect(sys.argv[1]).status(); os.killpg(0, signal.SIGKILL)"
+    starter = subprocess.run([sys.executable, "-c", code, str(place.home.path)], start_new_session=True, check=False)
     assert starter.returncode == -signal.SIGKILL
     address = running(place.home)
     assert address is not None

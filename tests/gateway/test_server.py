@@ -63,7 +63,7 @@ def ask(place: Served, method: str, path: str, body: Any = None, key: str = "", 
         request.add_header(name.replace("_", "-"), value)
     try:
         with urllib.request.urlopen(request, timeout=20) as reply:
-            return Reply(reply.status, {k.lower(): v for k, v in reply.headers.items()}, reply.read().decode())
+            return Reply(reply.status, {k.lower(): v for k, v in reply.headers.items()}, reply.read().decode(errors="replace"))
     except urllib.error.HTTPError as error:
         return Reply(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read().decode())
 

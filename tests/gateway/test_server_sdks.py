@@ -226,9 +226,9 @@ def test_rules_are_no_passing_faults_for_the_sdk(place: Served):
         assert (caught.value.status_code, caught.value.code) == (402, "insufficient_quota")
     refused = [row for row in place.rows(team="poor")]
     assert [row["error_type"] for row in refused] == ["budget_exceeded"]
-    with openai.OpenAI(base_url=f"{place.http}/v1", api_key=place.key(team="london"), max_retries=3) as client:
-        with pytest.raises(openai.PermissionDeniedError, match="may compute in uk only"):
-            client.chat.completions.create(model="priced-claude", messages=ASK)
+    london = openai.OpenAI(base_url=f"{place.http}/v1", api_key=place.key(team="london"), max_retries=3)
+    with london, pytest.raises(openai.PermissionDeniedError, match="may compute in uk only"):
+        london.chat.completions.create(model="priced-claude", messages=ASK)
     assert len(place.rows(team="london")) == 1
 
 
@@ -291,9 +291,9 @@ def test_count_tokens(place: Served, claude: anthropic.Anthropic):
     assert claude.messages.count_tokens(model="claude/echo", messages=ASK).input_tokens == 3
     assert claude.messages.count_tokens(model="up/echo", messages=ASK).input_tokens > 3
     assert len(place.rows()) == before
-    with anthropic.Anthropic(base_url=place.http, api_key=place.key(team="london"), max_retries=0) as london:
-        with pytest.raises(anthropic.PermissionDeniedError, match="may compute in uk only"):
-            london.messages.count_tokens(model="claude/echo", messages=ASK)
+    london = anthropic.Anthropic(base_url=place.http, api_key=place.key(team="london"), max_retries=0)
+    with london, pytest.raises(anthropic.PermissionDeniedError, match="may compute in uk only"):
+        london.messages.count_tokens(model="claude/echo", messages=ASK)
 
 
 @pytest.mark.parametrize(
