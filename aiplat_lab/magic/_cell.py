@@ -159,9 +159,8 @@ class Cell:
         )
 
     def _keep(self, reply: Reply) -> None:
-        names = {"_ai": reply, **({self.options.out: reply} if self.options.out else {})}
         self.session.last = reply
-        self.session.shell.push(names, interactive=False)
+        self.session.shell.push({"_ai": reply}, interactive=False)
         if self.options.out:
             self.session.shell.push({self.options.out: reply})
 

@@ -51,7 +51,7 @@ def run(magics: AiMagics, line: str) -> None:
 
 
 def _models(magics: AiMagics, words: Sequence[str]) -> None:
-    _no_more("models", words)
+    _no_more("models", words[1:])
     session = magics.session()
     default = magics.default_language_model or magics.initial_language_model or session.default_model()
     rows = [
@@ -63,7 +63,11 @@ def _models(magics: AiMagics, words: Sequence[str]) -> None:
             "state": "ready" if model.get("available", True) else "not available",
         }
         for model in session.client.models()
+        if not words or any(one["provider"] == words[0] for one in model["deployments"])
     ]
+    if words:
+        _show(magics, rows, f"models that {words[0]} answers; %ai models lists all")
+        return
     rows.extend(
         {"model": name, "answered by": target, "region": "", "a million tokens": "", "state": "alias"}
         for name, target in _aliases(magics).items()

@@ -12,6 +12,7 @@ from magickit import CANARY, MIME, Lab
 from aiplat_lab.core.errors import (
     AiplatError,
     BudgetExceeded,
+    CallCancelled,
     GatewayUnavailable,
     PromptError,
     ProviderError,
@@ -201,9 +202,32 @@ def test_each_failure_is_one_short_line_and_fails_the_cell(
         assert row["status"] == output["data"][MIME]["status"]
 
 
-def test_an_empty_cell_sends_nothing(lab: Lab) -> None:
-    ran = lab.run("%%ai")
-    assert ran.error is not None and lab.upstream.requests == []
+@pytest.mark.parametrize("cell", ["%%ai", "%%ai echo\n", "%%ai 'a model'\n\n", "%%ai\n \n\t\n"])
+def test_an_empty_cell_sends_nothing(lab: Lab, cell: str) -> None:
+    ran = lab.run(cell)
+    assert isinstance(ran.error, UsageError) and "no text" in ran.printed and lab.upstream.requests == []
+
+
+def test_a_large_answer(lab: Lab) -> None:
+    lab.shell.push({"large": "word & <b> " * 90_000})
+    ran = lab.run("%%ai --cache off\n{large}")
+    assert ran.error is None and len(ran.call["text"]) > 900_000 and "<b>" not in ran.outputs[0]["data"]["text/html"]
+
+
+def test_a_notebook_of_another_front_end(lab: Lab) -> None:
+    lab.shell.push({"__vsc_ipynb_file__": "/somewhere/else/note.ipynb"})
+    call = lab.run("%%ai --fresh\nwhere").call
+    assert lab.row(call["call_id"])["notebook"] == "/somewhere/else/note.ipynb"
+
+
+def test_an_interrupt_outside_of_a_call_is_one_line_too(lab: Lab) -> None:
+    class Slow:
+        def __str__(self) -> str:
+            raise KeyboardInterrupt
+
+    lab.shell.push({"slow": Slow()})
+    ran = lab.run("%%ai\n{slow}")
+    assert isinstance(ran.error, CallCancelled) and len(ran.printed.strip().splitlines()) == 1 and lab.upstream.requests == []
 
 
 def test_a_429_that_passes_is_waited_for(lab: Lab) -> None:
@@ -229,6 +253,8 @@ def test_commands(lab: Lab) -> None:
     models = lab.run("%ai models")
     assert models.error is None and "echo (default)" in models.outputs[0]["data"]["text/plain"]
     assert lab.run("%ai list").outputs[0]["data"]["text/plain"] == models.outputs[0]["data"]["text/plain"]
+    assert "up/echo" in lab.run("%ai list up").outputs[0]["data"]["text/plain"]
+    assert "nothing yet" in lab.run("%ai list nobody").outputs[0]["data"]["text/plain"]
     assert lab.run("%ai last").call["text"] == "remember me"
     assert "gateway" in lab.run("%ai status").outputs[0]["data"]["text/plain"]
     cost = lab.run("%ai cost").outputs[0]["data"]
