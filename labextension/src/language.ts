@@ -15,24 +15,22 @@ export interface ISpan {
 
 const REFERENCE = /^\{[A-Za-z_]\w*(?:\.[A-Za-z]\w*|\[[^\]{}\n]*\])*(?::[^{}\n]*)?\}/;
 const ESCAPED = /^(?:\{\{|\}\})/;
-const HEADING = /^#{1,6}\s.*/;
+const HEADING = /^#{1,6}\s/;
+const PLAIN = /^.[^{}]*/u;
 
 /**
  * The next span of an `%%ai` cell's line.
  *
  * A brace that begins no reference is plain text: JSON, code and LaTeX stay what they are.
  *
- * @param rest the line from where the reader stands.
- * @param atStart whether that is the beginning of the line.
+ * @param line the whole line.
+ * @param at where in it the reader stands.
  * @param isFirst whether it is the cell's first line.
  */
-export function nextSpan(rest: string, atStart: boolean, isFirst: boolean): ISpan {
+export function nextSpan(line: string, at: number, isFirst: boolean): ISpan {
+  const rest = line.slice(at);
   if (isFirst) {
     return { length: rest.length, kind: 'meta' };
-  }
-  const heading = atStart ? HEADING.exec(rest) : null;
-  if (heading) {
-    return { length: heading[0].length, kind: 'heading' };
   }
   const escaped = ESCAPED.exec(rest);
   if (escaped) {
@@ -42,6 +40,5 @@ export function nextSpan(rest: string, atStart: boolean, isFirst: boolean): ISpa
   if (reference) {
     return { length: reference[0].length, kind: 'variable' };
   }
-  const plain = /^.[^{}]*/u.exec(rest);
-  return { length: plain ? plain[0].length : 1, kind: null };
+  return { length: PLAIN.exec(rest)?.[0].length ?? 1, kind: HEADING.test(line) ? 'heading' : null };
 }

@@ -7,7 +7,7 @@ function marks(line: string, isFirst = false): string[] {
   const found: string[] = [];
   let at = 0;
   while (at < line.length) {
-    const span = nextSpan(line.slice(at), at === 0, isFirst);
+    const span = nextSpan(line, at, isFirst);
     expect(span.length).toBeGreaterThan(0);
     if (span.kind) {
       found.push(`${span.kind}:${line.slice(at, at + span.length)}`);
@@ -35,6 +35,7 @@ describe('the text of an AI cell', () => {
   it('marks the first line, headings and references', () => {
     expect(marks('%%ai smollm2 -f json', true)).toEqual(['meta:%%ai smollm2 -f json']);
     expect(marks('# Summarise')).toEqual(['heading:# Summarise']);
+    expect(marks('## About {name} now')).toEqual(['heading:## About ', 'variable:{name}', 'heading: now']);
     expect(marks('about {table}, {row.name}, {x[0]:.2f} and {df:head 5}')).toEqual([
       'variable:{table}',
       'variable:{row.name}',

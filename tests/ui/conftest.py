@@ -45,7 +45,7 @@ region = "uk"
 retries = 0
 {models}
 [[budgets]]
-limit_usd = 5.0
+limit_usd = 500.0
 period = "day"
 [[budgets]]
 project = "tiny"
@@ -122,7 +122,7 @@ def server(folder: Path, upstream: FaultServer) -> Iterator[str]:
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "run"),
         "AIPLAT_HOME": str(home),
-        **({"AIPLAT_MODELS": os.environ["AIPLAT_MODELS"]} if "AIPLAT_MODELS" in os.environ else {}),
+        "AIPLAT_MODELS": os.environ.get("AIPLAT_MODELS") or str(Path("~/.cache/aiplat-tests/models").expanduser()),
     }
     command = [sys.executable, "-m", "jupyterlab", "--config", str(folder / "config.py"), f"--port={port}"]
     with (folder / "server.log").open("wb") as log:

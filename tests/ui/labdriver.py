@@ -10,6 +10,12 @@ from typing import Any
 import nbformat
 from playwright.sync_api import Locator, Page, expect
 
+IN_FRONT = """name => {
+    const { shell } = window.jupyterapp;
+    const panel = [...shell.widgets('main')].find(widget => widget.context?.path === name);
+    if (panel && shell.currentWidget !== panel) { shell.activateById(panel.id); }
+    return panel !== undefined && shell.currentWidget === panel && panel.context.isReady;
+}"""
 KERNEL_IDLE = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 FRONT_MIMES = "window.jupyterapp.shell.currentWidget.content.widgets.map(cell => cell.model.mimeType)"
 
@@ -29,7 +35,7 @@ class Lab:
         self.page.evaluate("async ([id, args]) => { await window.jupyterapp.commands.execute(id, args) }", [command, args])
 
     def clear(self) -> None:
-        """Closes every tab without saving, and shows the panel of files."""
+        """Closes every tab without saving, and shows the panel of files; JupyterLab then opens its launcher."""
         self.page.evaluate(
             """async () => {
                 const { shell, serviceManager } = window.jupyterapp;
@@ -41,6 +47,7 @@ class Lab:
                 shell.activateById('filebrowser');
             }"""
         )
+        self.page.locator(".jp-Launcher").first.wait_for()
 
     def theme(self, name: str) -> None:
         """Changes the theme to `light` or `dark`."""
@@ -69,6 +76,7 @@ class Lab:
         """Opens a notebook, and waits for its kernel unless it shall have none."""
         self.execute("docmanager:open", path=name, **({} if kernel else {"kernelPreference": {"shouldStart": False}}))
         notebook = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        self.page.wait_for_function(IN_FRONT, arg=name)
         notebook.locator(".jp-Cell").first.wait_for()
         if kernel:
             self.page.wait_for_function(KERNEL_IDLE, timeout=60_000)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 from faults import FaultServer
 from labdriver import Lab
 from playwright.sync_api import expect
@@ -84,6 +86,17 @@ def test_a_call_is_answered_listed_and_shown_in_full(lab: Lab, axe: Any) -> None
     lab.theme("light")
 
 
+@pytest.mark.local_model
+@pytest.mark.slow
+def test_the_embedded_model_answers(lab: Lab, weights: Path) -> None:
+    assert weights.is_dir()
+    lab.run("embedded.ipynb", "%%ai smollm2 --max-tokens 24\nSay hello.", wait=False)
+    expect(lab.answers.first).to_have_attribute("data-status", "ok", timeout=90_000)
+    expect(lab.answers.first.locator(".aiplat-Answer-facts")).to_contain_text("£0.00")
+    expect(lab.open_panel().locator(".aiplat-Call")).to_contain_text("smollm2")
+    lab.shot("embedded")
+
+
 def test_the_call_id_in_the_output_opens_the_same_record(lab: Lab) -> None:
     lab.run("id.ipynb", "%%ai echo\nFind me again")
     button = lab.answers.first.get_by_role("button", name=re.compile("Show the full record of call"))
@@ -118,11 +131,10 @@ def test_the_body_of_an_ai_cell_is_text(lab: Lab) -> None:
 
 def test_an_interrupt_keeps_the_text_so_far(lab: Lab, upstream: FaultServer) -> None:
     lab.run("stop.ipynb", "%%ai slow-stream\nCount", "after = 6 * 7", wait=False)
-    lab.page.wait_for_function("document.querySelector('.jp-OutputArea')?.innerText.includes('three')", timeout=20_000)
+    expect(lab.answers.first).to_contain_text("three", timeout=20_000)
+    expect(lab.answers.first).to_have_attribute("data-status", "running")
     began = time.monotonic()
-    lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) [data-command='notebook:interrupt-kernel']").or_(
-        lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) jp-button[title*='Interrupt']")
-    ).first.click()
+    lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) [data-jp-item-name=interrupt] jp-button").click()
     expect(lab.answers.first).to_have_attribute("data-status", "cancelled", timeout=5000)
     assert time.monotonic() - began < 3
     expect(lab.answers.first).to_contain_text("three")
@@ -132,10 +144,13 @@ def test_an_interrupt_keeps_the_text_so_far(lab: Lab, upstream: FaultServer) -> 
 
 
 def test_a_failed_call_says_so_in_one_line(lab: Lab, axe: Any) -> None:
-    lab.run("fails.ipynb", "%%ai status-500\nHello")
+    notebook = lab.run("fails.ipynb", "%%ai status-500\nHello")
     answer = lab.answers.first
     expect(answer).to_have_attribute("data-status", "error")
     expect(answer.locator(".aiplat-Answer-reason")).to_contain_text("Failed")
+    raised = notebook.locator("[data-mime-type='application/vnd.jupyter.stderr']")
+    expect(raised).to_contain_text("ProviderError")
+    expect(raised).to_be_hidden()  # the same sentence stands in the answer already
     expect(lab.open_panel().locator(".aiplat-Call [data-status=error]")).to_have_count(1)
     assert axe(lab, ".aiplat-Answer") == []
     lab.shot("failed")

@@ -21,7 +21,7 @@ interface ILine {
 }
 
 function token(stream: StringStream, state: ILine): string | null {
-  const span = nextSpan(stream.string.slice(stream.pos), stream.sol(), state.isFirst);
+  const span = nextSpan(stream.string, stream.pos, state.isFirst);
   stream.pos += span.length;
   state.isFirst = false;
   return span.kind && TOKENS[span.kind];

@@ -25,6 +25,7 @@ export function when(startedAt: string, now: Date): string {
 
 function CallItem({ call, model, trans, open }: IProps & { call: ICallRow }): ReactElement {
   const word = statusWord(call.status, trans);
+  const reason = call.status === 'error' || call.status === 'refused' ? call.errorType : '';
   const tokens =
     call.inputTokens === null || call.outputTokens === null
       ? null
@@ -39,13 +40,13 @@ function CallItem({ call, model, trans, open }: IProps & { call: ICallRow }): Re
         title={trans.__('Started %1. Time, duration, tokens in → out. Click for the full record.', call.startedAt)}
         onClick={() => open(call.callId)}
       >
-        <StatusMark status={call.status} word={call.errorType ? `${word}: ${call.errorType}` : word} />
+        <StatusMark status={call.status} word={reason ? `${word}: ${reason}` : word} />
         <span className="aiplat-Call-model">{call.model}</span>
         <span className="aiplat-figure">
           {call.costUsd === null && call.status !== 'ok' ? '–' : model.money(call.costUsd)}
         </span>
         <span className="aiplat-Call-facts aiplat-note">
-          {call.errorType && <span className="aiplat-Call-error">{call.errorType}</span>}
+          {reason && <span className="aiplat-Call-error">{reason}</span>}
           {facts.filter(Boolean).join(' · ')}
           {call.cache === 'hit' && <span className="aiplat-Tag">{trans.__('cached')}</span>}
         </span>

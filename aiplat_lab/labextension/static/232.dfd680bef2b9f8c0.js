@@ -217,8 +217,8 @@
 
 .aiplat-Spend {
   display: grid;
-  grid-template-columns: 1fr 1fr;
-  gap: 8px;
+  grid-template-columns: repeat(2, minmax(max-content, 1fr));
+  gap: 8px 12px;
   margin: 0;
   padding: 2px var(--aiplat-gap) 12px;
 }
@@ -230,12 +230,11 @@
 
 .aiplat-Spend dd {
   margin: 0;
-  overflow-wrap: anywhere;
 }
 
 .aiplat-Spend dt + dd {
   color: var(--jp-ui-font-color0);
-  font-size: calc(var(--jp-ui-font-size1) * 1.55);
+  font-size: calc(var(--jp-ui-font-size1) * 1.35);
   font-variant-numeric: tabular-nums;
   font-weight: 600;
   letter-spacing: -0.01em;
@@ -614,6 +613,12 @@
   background: var(--jp-layout-color2);
 }
 
+/* A failed call raises, so that what follows does not run; the sentence has been said already, just above. */
+.jp-OutputArea-child:has(> .aiplat-Answer > .aiplat-Answer-foot > .aiplat-Answer-reason)
++ .jp-OutputArea-child:has(> [data-mime-type="application/vnd.jupyter.stderr"] > pre > .ansi-red-fg:first-child) {
+  display: none;
+}
+
 .aiplat-Answer-facts {
   display: flex;
   flex-wrap: wrap;
@@ -709,4 +714,4 @@
 .aiplat-Dashboard-notice p {
   margin: 0;
 }
-`,""]),t.d(r,{},{A:n})},314(a){a.exports=function(a){var r=[];return r.toString=function(){return this.map(function(r){var t="",e=void 0!==r[5];return r[4]&&(t+="@supports (".concat(r[4],") {")),r[2]&&(t+="@media ".concat(r[2]," {")),e&&(t+="@layer".concat(r[5].length>0?" ".concat(r[5]):""," {")),t+=a(r),e&&(t+="}"),r[2]&&(t+="}"),r[4]&&(t+="}"),t}).join("")},r.i=function(a,t,e,o,i){"string"==typeof a&&(a=[[null,a,void 0]]);var n={};if(e)for(var l=0;l<this.length;l++){var p=this[l][0];null!=p&&(n[p]=!0)}for(var d=0;d<a.length;d++){var c=[].concat(a[d]);e&&n[c[0]]||(void 0!==i&&(void 0===c[5]||(c[1]="@layer".concat(c[5].length>0?" ".concat(c[5]):""," {").concat(c[1],"}")),c[5]=i),t&&(c[2]&&(c[1]="@media ".concat(c[2]," {").concat(c[1],"}")),c[2]=t),o&&(c[4]?(c[1]="@supports (".concat(c[4],") {").concat(c[1],"}"),c[4]=o):c[4]="".concat(o)),r.push(c))}},r}},601(a){a.exports=function(a){return a[1]}},72(a){var r=[];function t(a){for(var t=-1,e=0;e<r.length;e++)if(r[e].identifier===a){t=e;break}return t}function e(a,e){for(var o={},i=[],n=0;n<a.length;n++){var l=a[n],p=e.base?l[0]+e.base:l[0],d=o[p]||0,c="".concat(p," ").concat(d);o[p]=d+1;var s=t(c),u={css:l[1],media:l[2],sourceMap:l[3],supports:l[4],layer:l[5]};if(-1!==s)r[s].references++,r[s].updater(u);else{var f=function(a,r){var t=r.domAPI(r);return t.update(a),function(r){r?(r.css!==a.css||r.media!==a.media||r.sourceMap!==a.sourceMap||r.supports!==a.supports||r.layer!==a.layer)&&t.update(a=r):t.remove()}}(u,e);e.byIndex=n,r.splice(n,0,{identifier:c,updater:f,references:1})}i.push(c)}return i}a.exports=function(a,o){var i=e(a=a||[],o=o||{});return function(a){a=a||[];for(var n=0;n<i.length;n++){var l=t(i[n]);r[l].references--}for(var p=e(a,o),d=0;d<i.length;d++){var c=t(i[d]);0===r[c].references&&(r[c].updater(),r.splice(c,1))}i=p}}},659(a){var r={};a.exports=function(a,t){var e=function(a){if(void 0===r[a]){var t=document.querySelector(a);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(a){t=null}r[a]=t}return r[a]}(a);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(t)}},540(a){a.exports=function(a){var r=document.createElement("style");return a.setAttributes(r,a.attributes),a.insert(r,a.options),r}},56(a,r,t){a.exports=function(a){var r=t.nc;r&&a.setAttribute("nonce",r)}},206(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var r=a.insertStyleElement(a);return{update:function(t){var e,o,i;e="",t.supports&&(e+="@supports (".concat(t.supports,") {")),t.media&&(e+="@media ".concat(t.media," {")),(o=void 0!==t.layer)&&(e+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),e+=t.css,o&&(e+="}"),t.media&&(e+="}"),t.supports&&(e+="}"),(i=t.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(i))))," */")),a.styleTagTransform(e,r,a.options)},remove:function(){var a;null===(a=r).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,r){if(r.styleSheet)r.styleSheet.cssText=a;else{for(;r.firstChild;)r.removeChild(r.firstChild);r.appendChild(document.createTextNode(a))}}},579(a,r,t){var e=t(72),o=t.n(e),i=t(206),n=t.n(i),l=t(659),p=t.n(l),d=t(56),c=t.n(d),s=t(540),u=t.n(s),f=t(113),v=t.n(f),g=t(475),m={};m.styleTagTransform=v(),m.setAttributes=c(),m.insert=p().bind(null,"head"),m.domAPI=n(),m.insertStyleElement=u(),o()(g.A,m),g.A&&g.A.locals&&g.A.locals}}]);
+`,""]),t.d(r,{},{A:n})},314(a){a.exports=function(a){var r=[];return r.toString=function(){return this.map(function(r){var t="",e=void 0!==r[5];return r[4]&&(t+="@supports (".concat(r[4],") {")),r[2]&&(t+="@media ".concat(r[2]," {")),e&&(t+="@layer".concat(r[5].length>0?" ".concat(r[5]):""," {")),t+=a(r),e&&(t+="}"),r[2]&&(t+="}"),r[4]&&(t+="}"),t}).join("")},r.i=function(a,t,e,o,i){"string"==typeof a&&(a=[[null,a,void 0]]);var n={};if(e)for(var l=0;l<this.length;l++){var p=this[l][0];null!=p&&(n[p]=!0)}for(var d=0;d<a.length;d++){var s=[].concat(a[d]);e&&n[s[0]]||(void 0!==i&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=i),t&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=t),o&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=o):s[4]="".concat(o)),r.push(s))}},r}},601(a){a.exports=function(a){return a[1]}},72(a){var r=[];function t(a){for(var t=-1,e=0;e<r.length;e++)if(r[e].identifier===a){t=e;break}return t}function e(a,e){for(var o={},i=[],n=0;n<a.length;n++){var l=a[n],p=e.base?l[0]+e.base:l[0],d=o[p]||0,s="".concat(p," ").concat(d);o[p]=d+1;var c=t(s),u={css:l[1],media:l[2],sourceMap:l[3],supports:l[4],layer:l[5]};if(-1!==c)r[c].references++,r[c].updater(u);else{var f=function(a,r){var t=r.domAPI(r);return t.update(a),function(r){r?(r.css!==a.css||r.media!==a.media||r.sourceMap!==a.sourceMap||r.supports!==a.supports||r.layer!==a.layer)&&t.update(a=r):t.remove()}}(u,e);e.byIndex=n,r.splice(n,0,{identifier:s,updater:f,references:1})}i.push(s)}return i}a.exports=function(a,o){var i=e(a=a||[],o=o||{});return function(a){a=a||[];for(var n=0;n<i.length;n++){var l=t(i[n]);r[l].references--}for(var p=e(a,o),d=0;d<i.length;d++){var s=t(i[d]);0===r[s].references&&(r[s].updater(),r.splice(s,1))}i=p}}},659(a){var r={};a.exports=function(a,t){var e=function(a){if(void 0===r[a]){var t=document.querySelector(a);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(a){t=null}r[a]=t}return r[a]}(a);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(t)}},540(a){a.exports=function(a){var r=document.createElement("style");return a.setAttributes(r,a.attributes),a.insert(r,a.options),r}},56(a,r,t){a.exports=function(a){var r=t.nc;r&&a.setAttribute("nonce",r)}},206(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var r=a.insertStyleElement(a);return{update:function(t){var e,o,i;e="",t.supports&&(e+="@supports (".concat(t.supports,") {")),t.media&&(e+="@media ".concat(t.media," {")),(o=void 0!==t.layer)&&(e+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),e+=t.css,o&&(e+="}"),t.media&&(e+="}"),t.supports&&(e+="}"),(i=t.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(i))))," */")),a.styleTagTransform(e,r,a.options)},remove:function(){var a;null===(a=r).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,r){if(r.styleSheet)r.styleSheet.cssText=a;else{for(;r.firstChild;)r.removeChild(r.firstChild);r.appendChild(document.createTextNode(a))}}},579(a,r,t){var e=t(72),o=t.n(e),i=t(206),n=t.n(i),l=t(659),p=t.n(l),d=t(56),s=t.n(d),c=t(540),u=t.n(c),f=t(113),v=t.n(f),g=t(475),m={};m.styleTagTransform=v(),m.setAttributes=s(),m.insert=p().bind(null,"head"),m.domAPI=n(),m.insertStyleElement=u(),o()(g.A,m),g.A&&g.A.locals&&g.A.locals}}]);
