@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from aiplat_lab.core.errors import LedgerError, did_you_mean
+from aiplat_lab.core.errors import QueryError, did_you_mean
 from aiplat_lab.ledger.rows import CALL_COLUMNS
 
 _COLUMN_OF = {
@@ -75,14 +75,14 @@ class View:
         """The statement for these filters; None and an empty list are no filter.
 
         Raises:
-            LedgerError: there is no such filter, or a value does not fit.
+            QueryError: there is no such filter, or a value does not fit.
         """
         given = {key: value for key, value in filters.items() if value is not None and value != []}
         for key in given:
             if key not in FILTERS:
-                raise LedgerError(f"views have no filter {key!r}.{did_you_mean(key, FILTERS)} They take {', '.join(FILTERS)}.")
+                raise QueryError(f"views have no filter {key!r}.{did_you_mean(key, FILTERS)} They take {', '.join(FILTERS)}.")
         if self.needs and self.needs not in given:
-            raise LedgerError(f"the view {name} needs {self.needs}")
+            raise QueryError(f"the view {name} needs {self.needs}")
         params: list[Any] = []
         sql = self.sql
         if self.source:
@@ -124,7 +124,7 @@ def _utc(key: str, value: Any) -> datetime:
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
-        raise LedgerError(f"{key} is {value!r}, which is not a time; write 2026-11-01 or 2026-11-01T09:00:00Z") from None
+        raise QueryError(f"{key} is {value!r}, which is not a time; write 2026-11-01 or 2026-11-01T09:00:00Z") from None
     return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
 
 
@@ -132,9 +132,9 @@ def _whole(key: str, value: Any) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError):
-        raise LedgerError(f"{key} is {value!r}, which is not a whole number") from None
+        raise QueryError(f"{key} is {value!r}, which is not a whole number") from None
     if number < 0:
-        raise LedgerError(f"{key} is {number}; it cannot be negative")
+        raise QueryError(f"{key} is {number}; it cannot be negative")
     return number
 
 
@@ -144,6 +144,18 @@ def _is_uuid(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+_MEASURES = ("calls", "errors", "refused", "cache_hits", "unpriced_calls", "input_tokens", "output_tokens")
+_BREAKDOWN = (
+    f"WITH fine AS (SELECT started_at::DATE AS day, team, project, request_model, {_CALLS}, "
+    f"count(*) FILTER (status = 'refused') AS refused, {_UNPRICED} AS unpriced_calls, "
+    f"sum({_INPUT}) FILTER ({_KNOWN}) AS input_tokens, sum({_OUTPUT}) FILTER ({_KNOWN}) AS output_tokens FROM calls GROUP BY ALL) "
+    "SELECT CASE grouping_id(day, team, project, request_model) WHEN 3 THEN 'team' WHEN 6 THEN 'model' ELSE 'project' END AS kind, day, "
+    "coalesce(team, project, request_model) AS name, sum(cost_usd) AS cost_usd, sum(saved_usd) AS saved_usd, "
+    + ", ".join(f"sum({name})::BIGINT AS {name}" for name in _MEASURES)
+    + " FROM fine GROUP BY GROUPING SETS ((day, team), (day, request_model), (project)) ORDER BY kind, day, name"
+)
 
 
 def _spend_by(column: str, *, name: str | None = None) -> str:
@@ -190,6 +202,18 @@ VIEWS: Mapping[str, View] = {
     "spend_by_project": View(_SPEND_DOC.format("project"), _spend_by("project")),
     "spend_by_model": View(_SPEND_DOC.format("requested model"), _spend_by("request_model", name="model")),
     "spend_by_user": View(_SPEND_DOC.format("user"), _spend_by("user_id")),
+    "breakdown": View(
+        "What a page of costs needs, in one pass: for each day and team, each day and model, and each project (`kind` says which), "
+        "cost in US dollars, calls, failed and refused calls, cache hits, what the cache saved, answered calls without a known "
+        "price, tokens in and out. Each kind adds up to all calls.",
+        f"FROM ({_BREAKDOWN})",
+    ),
+    "latency_by_model": View(
+        "Median and 95th percentile of the latency of answered calls in seconds, for each requested model and, with `every` true, for all.",
+        "SELECT request_model AS model, grouping(request_model) = 1 AS every, quantile_cont(latency_s, 0.5) AS latency_p50_s, "
+        "quantile_cont(latency_s, 0.95) AS latency_p95_s FROM calls WHERE status = 'ok' "
+        "GROUP BY GROUPING SETS ((request_model), ()) ORDER BY every, model",
+    ),
     "errors_by_type": View(
         "Calls that were not answered, by outcome, type of error and refusing policy, with the last of each kind as an example.",
         "SELECT status, error_type, policy, count(*) AS calls, max(started_at) AS last_at, "
@@ -273,8 +297,8 @@ def find_view(name: str) -> View:
     """The view of that name.
 
     Raises:
-        LedgerError: there is none; the text offers the nearest names.
+        QueryError: there is none; the text offers the nearest names.
     """
     if name not in VIEWS:
-        raise LedgerError(f"there is no view {name!r}.{did_you_mean(name, VIEWS)} There are {', '.join(VIEWS)}.")
+        raise QueryError(f"there is no view {name!r}.{did_you_mean(name, VIEWS)} There are {', '.join(VIEWS)}.")
     return VIEWS[name]
