@@ -13,7 +13,7 @@ from aiplat_lab.charts.cost import (
     spend_by_day,
     spend_by_name,
 )
-from aiplat_lab.charts.frames import NONE_LABEL, OTHER_LABEL, Frame, label, records
+from aiplat_lab.charts.frames import NONE_LABEL, OTHER_LABEL, Frame, add, label, records
 from aiplat_lab.charts.svg import spec_to_svg, to_svg
 from aiplat_lab.charts.theme import DARK, LIGHT, Look, Theme, colours, theme
 
@@ -25,6 +25,7 @@ __all__ = [
     "Frame",
     "Look",
     "Theme",
+    "add",
     "budget_use",
     "colours",
     "errors_by_day",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import polars
 
-from aiplat_lab.charts import records
+from aiplat_lab.charts import add, records
 from aiplat_lab.core.errors import AiplatError
 from aiplat_lab.dashboards._query import PAGE_ROWS, Period, Query
 
@@ -78,25 +78,42 @@ def _view(name: str, filters: Mapping[str, Any]) -> Ask:
 
 def asks(query: Query, period: Period) -> dict[str, Ask]:
     """The questions that a state of the page needs, by the place of their answer."""
+    wanted = {"status": Ask("status"), "values": _view("filter_values", {})}
+    if query.call:
+        return {**wanted, "call": Ask("call", query.call)}
     filters: dict[str, Any] = {**query.filters(), **period.filters()}
     before = period.before()
-    by_day = "spend_by_day_model" if query.by == "model" else "spend_by_day"
-    wanted = {
-        "status": Ask("status"),
-        "values": _view("filter_values", {}),
-        "totals": _view("totals", filters),
-        "days": _view(by_day, filters),
-        "team": _view("spend_by_team", filters),
-        "project": _view("spend_by_project", filters),
-        "model": _view("spend_by_model", filters),
+    if before is not None:
+        wanted["before"] = _view("spend_by_day", {**query.filters(), **before.filters()})
+    return {
+        **wanted,
+        "spend": _view("breakdown", filters),
+        "latency": _view("latency_by_model", filters),
         "errors": _view("errors_by_type", filters),
         "calls": _view("recent_calls", {**filters, "limit": PAGE_ROWS, "offset": query.offset}),
     }
-    if before is not None:
-        wanted["before"] = _view("totals", {**query.filters(), **before.filters()})
-    if query.call:
-        wanted = {"status": wanted["status"], "values": wanted["values"], "call": Ask("call", query.call)}
-    return wanted
+
+
+_MEASURES = ("cost_usd", "saved_usd", "calls", "errors", "refused", "cache_hits", "unpriced_calls", "input_tokens", "output_tokens")
+
+
+def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of each measure; None where it is known in no row."""
+    found = list(rows)
+    return {name: add(row[name] for row in found) for name in _MEASURES if not found or name in found[0]}
+
+
+def by_day(rows: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The rows of a kind of the view `breakdown`, with the name under the kind's own column, as `spend_by_day` has them."""
+    return [{**row, kind: row["name"]} for row in rows if row["kind"] == kind]
+
+
+def by_name(rows: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The same, with the days of each name added up."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in by_day(rows, kind):
+        groups.setdefault(row[kind], []).append(row)
+    return [{kind: name, **totals(group)} for name, group in groups.items()]
 
 
 def currency(status: Mapping[str, Any]) -> tuple[str, Decimal]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from aiplat_lab import charts
 from aiplat_lab.core.errors import AiplatError
 from aiplat_lab.core.types import Clock, utc_now
 from aiplat_lab.dashboards import _call, _sections
-from aiplat_lab.dashboards._data import POOL, Answer, Ask, Reader, asks, currency
+from aiplat_lab.dashboards._data import POOL, Answer, Ask, Reader, asks, by_day, by_name, currency, totals
 from aiplat_lab.dashboards._html import failure, note
 from aiplat_lab.dashboards._query import DEFAULT_SINCE, NOTHING_GIVEN, OUTCOMES, PERIODS, Period, Query, as_filter
 from aiplat_lab.dashboards._sections import Show
@@ -63,7 +63,6 @@ class CostPage:
         self._asked: dict[str, Ask] = {}
         self.answers: dict[str, Answer] = {}
         self._early: dict[Ask, Future[Answer]] = {}
-        self._round = 0
         self._quiet = False
         self.problem = ""
         """Why the period of the link makes no sense, or empty."""
@@ -123,10 +122,11 @@ class CostPage:
         new = Query.parse(event.new)
         if new == self.query and "again" not in event.new:
             return
-        kept = {"page", "by", "theme", "call"}
-        if "again" in event.new or any(getattr(new, f.name) != getattr(self.query, f.name) for f in fields(new) if f.name not in kept):
+        again = "again" in event.new
+        if again or any(getattr(new, name) != getattr(self.query, name) for name in ("since", "until", *_FILTERS, "status")):
             self._now = self._clock()
-            self._asked = {name: ask for name, ask in self._asked.items() if name == "values" and not self.answers["values"].error}
+        if again:
+            self._asked = {}
         self.query = new
         await self.refresh()
 
@@ -137,8 +137,7 @@ class CostPage:
 
     async def refresh(self) -> None:
         """Asks what the state needs and has not, and shows each part as soon as its answers are there."""
-        self._round += 1
-        this, loop = self._round, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         self._fill_selects()
         wanted = self._wanted()
         missing = {name: ask for name, ask in wanted.items() if self._asked.get(name) != ask}
@@ -150,14 +149,13 @@ class CostPage:
         async def get(name: str, ask: Ask) -> str:
             early = self._early.pop(ask, None)
             answer = await (asyncio.wrap_future(early) if early else loop.run_in_executor(POOL, ask.answer, self._reader))
-            if self._asked.get(name) == ask:
-                self.answers[name] = answer
+            if self._asked.get(name) != ask:
+                return ""
+            self.answers[name] = answer
             return name
 
         for done in asyncio.as_completed([get(name, ask) for name, ask in missing.items()]):
             name = await done
-            if this != self._round:
-                continue
             if name == "values":
                 self._fill_selects()
             self._show({part for part in PARTS if name in part.needs})
@@ -283,46 +281,49 @@ def _headline(page: CostPage) -> str:
         return _sections.impossible(page.problem, page.query)
     if page.is_empty:
         return _sections.empty()
-    totals = page.answers["totals"].first()
-    if not totals or not totals["calls"]:
+    now = totals(by_day(page.rows("spend"), "team"))
+    if not now["calls"]:
         return _sections.nothing(page.query)
-    before = page.answers.get("before", Answer()).first()
-    return _sections.headline(totals, before or None, page.show)
+    before = page.answers.get("before", Answer())
+    every = next((row for row in page.rows("latency") if row["every"]), {"latency_p50_s": None, "latency_p95_s": None})
+    return _sections.headline({**now, **every}, totals(before.rows) if before.rows else None, page.show)
 
 
-def _stack(page: CostPage) -> str:
-    return page.query.by or "team"
+def _days(page: CostPage) -> str:
+    return _sections.days(by_day(page.rows("spend"), "team"), page.show) or note("No calls in this period.")
 
 
 def _days_chart(page: CostPage) -> Any:
-    by = _stack(page)
-    rows = page.rows("days")
+    by = page.query.by or "team"
+    rows = by_day(page.rows("spend"), by)
     names = page.names(by) or None
     return charts.spend_by_day(rows, by=by, look=page.look, names=names, days=page.days()) if rows else None
 
 
+def _savings(page: CostPage) -> str:
+    if any(row["saved_usd"] for row in page.rows("spend")):
+        return ""
+    return note("The cache saved nothing that was measured in this period. A question that was asked before is answered from the ledger.")
+
+
 def _savings_chart(page: CostPage) -> Any:
-    rows = page.rows("days")
+    rows = by_day(page.rows("spend"), "team")
     small = replace(page.look, height=180)
     return charts.savings_by_day(rows, look=small, days=page.days()) if any(row["saved_usd"] for row in rows) else None
 
 
 def _errors_chart(page: CostPage) -> Any:
-    rows = page.rows("days")
+    rows = [{**row, "errors": row["errors"] + row["refused"]} for row in by_day(page.rows("spend"), "team")]
     small = replace(page.look, height=180)
     return charts.errors_by_day(rows, look=small, days=page.days()) if any(row["errors"] for row in rows) else None
 
 
-def _savings(page: CostPage) -> str:
-    if not any(row["saved_usd"] for row in page.rows("days")):
-        return note(
-            "The cache saved nothing that was measured in this period. A question that was asked before is answered from the ledger."
-        )
-    return ""
-
-
 def _names(by: str, page: CostPage) -> str:
-    return _sections.names(page.rows(by), by, page.show, wide=by == "model")
+    rows = by_name(page.rows("spend"), by)
+    if by == "model":
+        slow = {row["model"]: row["latency_p95_s"] for row in page.rows("latency") if not row["every"]}
+        rows = [{**row, "latency_p95_s": slow.get(row["model"])} for row in rows]
+    return _sections.names(rows, by, page.show, wide=by == "model")
 
 
 def _budgets(page: CostPage) -> str:
@@ -333,20 +334,20 @@ def _budgets(page: CostPage) -> str:
 PARTS: Sequence[Part] = (
     Part(place="banner", title="The gateway's status", needs=("status",), html=_banner),
     Part(place="crumbs", title="The filters", needs=(), html=lambda page: _sections.crumbs(page.query)),
-    Part(place="headline", title="The figures", needs=("totals", "before", "values", "status"), html=_headline),
+    Part(place="headline", title="The figures", needs=("spend", "latency", "before", "values", "status"), html=_headline),
     Part(
         place="days",
         title="Spend by day",
-        needs=("days", "values", "status"),
-        html=lambda page: _sections.days(page.rows("days"), page.show) or note("No calls in this period."),
+        needs=("spend", "values", "status"),
+        html=_days,
         chart=_days_chart,
     ),
     Part(place="stack", title="The choice of bars", needs=(), html=lambda page: _sections.stack_choice(page.show)),
-    Part(place="team", title="Spend by team", needs=("team", "status"), html=partial(_names, "team")),
-    Part(place="project", title="Spend by project", needs=("project", "status"), html=partial(_names, "project")),
-    Part(place="model", title="Spend by model", needs=("model", "status"), html=partial(_names, "model")),
-    Part(place="savings", title="Cache savings", needs=("days", "status"), html=_savings, chart=_savings_chart),
-    Part(place="failing", title="Errors by day", needs=("days",), html=lambda page: "", chart=_errors_chart),
+    Part(place="team", title="Spend by team", needs=("spend", "status"), html=partial(_names, "team")),
+    Part(place="project", title="Spend by project", needs=("spend", "status"), html=partial(_names, "project")),
+    Part(place="model", title="Spend by model", needs=("spend", "latency", "status"), html=partial(_names, "model")),
+    Part(place="savings", title="Cache savings", needs=("spend", "status"), html=_savings, chart=_savings_chart),
+    Part(place="failing", title="Errors by day", needs=("spend",), html=lambda page: "", chart=_errors_chart),
     Part(place="errors", title="Errors by kind", needs=("errors",), html=lambda page: _sections.errors(page.rows("errors"), page.show)),
     Part(place="budgets", title="Budgets", needs=("status",), html=_budgets),
     Part(place="calls", title="Calls", needs=("calls", "status"), html=lambda page: _sections.calls(page.rows("calls"), page.show)),
