@@ -7,6 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,6 +25,7 @@ from aiplat_lab.gateway.process import Address
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import Key
 
+_READERS = 4
 CACHE_MODES = ("auto", "on", "refresh", "off")
 _T = TypeVar("_T")
 
@@ -72,6 +74,7 @@ class Door:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is to end."""
     address: Address | None = None
+    readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="aiplat-read"))
     active: int = 0
     """Requests under way."""
     began: float = field(default_factory=time.monotonic)
@@ -97,8 +100,8 @@ class Door:
                 note(stream.response)
 
     async def read(self, work: Callable[[], _T]) -> _T:
-        """What reading the ledger gives; in a thread, since it may take long."""
-        return await asyncio.to_thread(work)
+        """What work on the ledger gives; in threads of its own, so that a slow statement keeps no call waiting."""
+        return await asyncio.get_running_loop().run_in_executor(self.readers, work)
 
     def news(self) -> list[str]:
         """What a person should know now: what went wrong inside, and hard budgets that are used up."""

@@ -7,6 +7,7 @@ needed here, since every kernel loads this.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from socket import IPPROTO_TCP, SOCK_STREAM, TCP_NODELAY, create_connection
 from socket import socket as Socket
 from typing import IO
 
-from aiplat_lab.core.errors import GatewayUnavailable, from_wire
+from aiplat_lab.core.errors import ConfigError, GatewayUnavailable, from_wire
 from aiplat_lab.core.settings import Home
 
 if sys.platform == "win32":
@@ -37,6 +38,7 @@ LOG_BYTES = 5_000_000
 """The size at which `gateway.log` becomes `gateway.log.1`."""
 HAS_UNIX_SOCKETS = sys.platform != "win32"
 _POLL_S = 0.02
+_TAKEN = frozenset({errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +86,34 @@ class Lock:
         """Whether the lock is now held; never waits.
 
         Raises:
-            OSError: the file cannot be opened.
+            ConfigError: the file cannot be opened, or files cannot be locked there.
         """
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"{self._path} cannot be opened: {error.strerror or error}. Set AIPLAT_HOME to a folder you can write."
+            ) from None
         try:
             if sys.platform == "win32":
                 msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
             else:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(fd)
-            return False
+            if error.errno in _TAKEN:
+                return False
+            raise ConfigError(f"{self._path} cannot be locked ({error.strerror}): put AIPLAT_HOME on a disk of this machine") from None
         self._fd = fd
+        return True
+
+    def take_within(self, seconds: float) -> bool:
+        """Whether the lock could be taken in that time; others hold it for a moment when they look whether it is held."""
+        deadline = time.monotonic() + seconds
+        while not self.take():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
         return True
 
     def release(self) -> None:
@@ -147,7 +165,7 @@ def held(home: Home) -> bool:
     lock = Lock(home.gateway_lock)
     try:
         free = lock.take()
-    except OSError:
+    except ConfigError:
         return False
     lock.release()
     return not free

@@ -23,6 +23,8 @@ from aiplat_lab.gateway.server import Listening, fault, listen
 from aiplat_lab.ledger import Ledger
 
 logger = logging.getLogger(__name__)
+_LOCK_S = 0.5
+"""How long a new process waits for the lock before it says that another one has it."""
 _LOOK_S = 1.0
 """How often an idle gateway looks whether it may stop."""
 
@@ -59,7 +61,7 @@ def run(home: Home, *, background: bool) -> int:
 
 def _only_one(home: Home) -> Lock:
     lock = Lock(home.gateway_lock)
-    if not lock.take():
+    if not lock.take_within(_LOCK_S):
         address = read_address(home)
         who = f"process {address.pid}, {address.http}" if address else "starting or stopping"
         raise GatewayUnavailable(f"a gateway of {home.path} already runs ({who}); `aiplat status` shows it, `aiplat stop` ends it")
@@ -91,6 +93,7 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, *, background: b
         if listening is not None:
             await listening.aclose()
         await door.gateway.aclose()
+        door.readers.shutdown(wait=False, cancel_futures=True)
     logger.info("stopped")
 
 

@@ -44,7 +44,7 @@ def kill(home: Home) -> int:
     address = read_address(home)
     assert address is not None
     os.kill(address.pid, signal.SIGKILL)
-    assert wait_for(lambda: not held(home))
+    assert wait_for(lambda: not held(home), 10)
     return address.pid
 
 
@@ -90,6 +90,24 @@ def test_one_started_by_hand_is_found_and_ends_on_a_signal(place: Served):
         assert not place.home.gateway_file.exists() and not held(place.home)
     finally:
         first.kill()
+
+
+def test_looking_whether_one_runs_keeps_none_from_starting(place: Served):
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            held(place.home)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(2):
+            assert place.client.chat("hello").text == "hello"
+            kill(place.home)
+    finally:
+        over.set()
+        looker.join()
 
 
 def test_the_files_and_the_socket_are_the_owners_alone(place: Served):
