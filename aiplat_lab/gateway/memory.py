@@ -30,6 +30,9 @@ class Memory:
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._complete_since: datetime = clock()
 
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._ids
+
     def keep(self, call_id: str) -> None:
         """Remembers that a call was made."""
         self._ids[call_id] = None

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from threading import Thread
 from types import TracebackType
 from typing import Any, Literal
 
@@ -36,7 +37,7 @@ from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, make
 from aiplat_lab.policies.budget import may_have_cost
-from aiplat_lab.prices import cost, price_for
+from aiplat_lab.prices import cost, load, price_for
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,8 @@ class Gateway:
         self._route = Route(self._provider, clock=clock)
         self._trips: dict[str, _Trip] = {}
         self._memory = Memory(ledger, clock=clock)
+        if any(provider.kind != "local" for provider in settings.providers.values()):
+            Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
     @property
     def keys(self) -> KeyRing:
@@ -218,8 +221,10 @@ class Gateway:
             trip = self._trips.get(request.call_id)
             if trip is not None:
                 await trip.ended.wait()
+            known = request.call_id in self._memory
             answer = await self._memory.recall(request)
-            if answer is not None or request.call_id not in self._trips:
+            begun_meanwhile = request.call_id in self._trips or (request.call_id in self._memory) is not known
+            if answer is not None or not begun_meanwhile:
                 return answer
 
     def _begin(self, request: Request) -> _Trip:

@@ -219,7 +219,7 @@ def test_a_call_sent_again_gets_the_first_answer(home: Home, upstream: FaultServ
             third = await here.gateway.handle(request)
             assert both[0].text == both[1].text == third.text == "again"
             assert both[0].cost_usd == both[1].cost_usd == third.cost_usd
-            assert both[1].usage == both[0].usage and both[1].latency_s == pytest.approx(both[0].latency_s)
+            assert both[1].usage == both[0].usage and both[1].latency_s == pytest.approx(both[0].latency_s, abs=1e-5)
 
     async def after_a_restart() -> None:
         async with world(home, upstream, toml) as here:
@@ -233,6 +233,19 @@ def test_a_call_sent_again_gets_the_first_answer(home: Home, upstream: FaultServ
     asyncio.run(first())
     asyncio.run(after_a_restart())
     assert len(upstream.requests) == 1
+
+
+def test_a_call_sent_many_times_at_once_is_made_once(home: Home, upstream: FaultServer) -> None:
+    """Also one that is older than the gateway, as after a restart, for which the ledger has to be asked first."""
+
+    async def run(requests: list[Request]) -> None:
+        async with world(home, upstream) as here:
+            for request in requests:
+                answers = await asyncio.gather(*(here.gateway.handle(request) for _ in range(5)))
+                assert {round(answer.latency_s, 5) for answer in answers} == {round(here.row(request.call_id)["latency_s"], 5)}
+
+    asyncio.run(run([ask("up/instant") for _ in range(20)]))
+    assert len(upstream.requests) == 20
 
 
 def test_a_failed_call_sent_again_fails_in_the_same_way(home: Home, upstream: FaultServer) -> None:
