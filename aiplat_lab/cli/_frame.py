@@ -6,17 +6,16 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from aiplat_lab.client import Client, connect
-from aiplat_lab.core.errors import did_you_mean
+from aiplat_lab.core.errors import UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, environment
 from aiplat_lab.core.text import table
 from aiplat_lab.core.times import moment
 from aiplat_lab.core.types import utc_now
+from aiplat_lab.gateway.reading import plain_row
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
@@ -55,42 +54,38 @@ def client_of(arguments: argparse.Namespace, *, spawn: bool = True) -> Client:
 
 def add_filters(sub: Parser) -> None:
     """The options that narrow what is read, the same for every command."""
-    sub.add_argument("--since", metavar="WHEN", help="7d, 24h, today, 2026-11-01 (default: all)")
-    sub.add_argument("--until", metavar="WHEN", help="the same forms; the end is not included")
+    sub.add_argument("--since", type=_when, metavar="WHEN", help="7d, 24h, today, 2026-11-01 (default: all)")
+    sub.add_argument("--until", type=_when, metavar="WHEN", help="the same forms; the end is not included")
     for name in ("team", "project", "model", "status", "surface"):
         sub.add_argument(f"--{name}", action="append", metavar="NAME", help=f"only this {name}; may be repeated")
 
 
+def _when(text: str) -> str:
+    """The text as it is, if it names a time; which time that is, the ledger's own home says."""
+    try:
+        moment(text, now=utc_now())
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+    return text
+
+
+def count(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
 def filters_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The filters that were given, as a named view takes them.
-
-    Raises:
-        UsageError: a time is not one.
-    """
-    zone = home_of(arguments).load().time_zone
-    found: dict[str, Any] = {}
-    for name in ("since", "until"):
-        if getattr(arguments, name):
-            found[name] = moment(getattr(arguments, name), now=utc_now(), time_zone=zone).isoformat()
-    for name in ("team", "project", "model", "status", "surface"):
-        if getattr(arguments, name):
-            found[name] = getattr(arguments, name)
-    return found
-
-
-def plain(value: Any) -> Any:
-    """A value of a row as JSON holds it: money and times as text."""
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value)
+    """The filters that were given, as a named view takes them."""
+    names = ("since", "until", "team", "project", "model", "status", "surface")
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
 
 
 def show(arguments: argparse.Namespace, rows: Rows, *, columns: Iterable[str] | None = None, empty: str = "nothing yet") -> int:
     """Prints rows as a table, or as a JSON array under `--json`; gives exit code 0."""
     if arguments.json:
-        print(json.dumps([dict(row) for row in rows], default=plain, ensure_ascii=False, indent=1))
+        print(json.dumps([plain_row(row) for row in rows], ensure_ascii=False, indent=1))
     else:
         print(table(rows, columns=columns) or empty)
     return 0

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 
-from aiplat_lab.cli._frame import Commands, client_of, command, home_of, say, show
+from aiplat_lab.cli._frame import Commands, client_of, command, count, home_of, say, show
 from aiplat_lab.core.errors import GatewayUnavailable
 from aiplat_lab.core.text import money
 from aiplat_lab.core.types import Json
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     command(commands, "stop", _stop, "stop the local gateway; calls in flight are ended and recorded")
     command(commands, "status", _status, "show the gateway, the spend of today and the budgets; starts nothing")
     logs = command(commands, "logs", _logs, "show the gateway's log")
-    logs.add_argument("-n", "--lines", type=int, default=40, help="how many of the last lines (default: 40)")
+    logs.add_argument("-n", "--lines", type=count, default=40, help="how many of the last lines (default: 40)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
 
 
@@ -92,7 +92,7 @@ def _logs(arguments: argparse.Namespace) -> int:
         say(f"there is no log yet at {path}")
         return 0
     with path.open(encoding="utf-8", errors="replace") as log:
-        for line in deque(log, maxlen=max(arguments.lines, 0)):
+        for line in deque(log, maxlen=arguments.lines):
             print(line, end="")
         while arguments.follow:
             line = log.readline()

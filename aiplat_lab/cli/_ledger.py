@@ -6,10 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from aiplat_lab.cli._frame import Commands, Parser, add_filters, client_of, command, filters_of, home_of, plain, say, show
+from aiplat_lab.cli._frame import Commands, Parser, add_filters, client_of, command, count, filters_of, home_of, say, show
 from aiplat_lab.cli._gateway import budget_line
 from aiplat_lab.client import Client, connect
-from aiplat_lab.core.errors import LedgerError
+from aiplat_lab.core.errors import LedgerError, UsageError
 
 _BRIEF = ("call_id", "started_at", "team", "request_model", "status", "input_tokens", "output_tokens", "cost_usd", "latency_s", "cache")
 
@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     """Adds the commands that read the ledger."""
     calls = command(commands, "calls", _calls, "list calls, newest first, or show one whole")
     calls.add_argument("call_id", nargs="?", help="show this call with its request and answer")
-    calls.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
+    calls.add_argument("--limit", type=count, default=20, help="at most so many (default: 20)")
     add_filters(calls)
     _snapshot_option(calls)
     sql = command(commands, "sql", _sql, "run one read-only SQL statement over the ledger")
@@ -51,11 +51,11 @@ def _calls(arguments: argparse.Namespace) -> int:
     if arguments.call_id:
         call = client.call(arguments.call_id)
         if arguments.json:
-            print(json.dumps([call], default=plain, ensure_ascii=False, indent=1))
+            print(json.dumps([call], ensure_ascii=False, indent=1))
         else:
             for name, value in call.items():
                 if value not in (None, "", [], {}):
-                    print(f"{name:>22}  {value if isinstance(value, str) else json.dumps(value, default=plain, ensure_ascii=False)}")
+                    print(f"{name:>22}  {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
         return 0
     rows = client.view_rows("recent_calls", limit=arguments.limit, **filters_of(arguments))
     return show(arguments, rows, columns=None if arguments.json else _BRIEF, empty="no calls yet: run an %%ai cell, or `aiplat quickstart`")
@@ -86,6 +86,9 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    filters = filters_of(arguments)
+    if arguments.format == "snapshot" and filters:
+        raise UsageError(f"a snapshot holds the whole ledger, so --{next(iter(filters))} has no place; write Parquet, or leave it out")
     route = "/api/snapshot" if arguments.format == "snapshot" else "/api/export"
-    made = client_of(arguments).post(route, {"path": str(arguments.path.expanduser().absolute()), **filters_of(arguments)})
+    made = client_of(arguments).post(route, {"path": str(arguments.path.expanduser().absolute()), **filters})
     return show(arguments, [made])

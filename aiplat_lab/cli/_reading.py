@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aiplat_lab.cli._frame import Commands, Parser, command, home_of, say, show
+from aiplat_lab.cli._frame import Commands, Parser, command, count, home_of, say, show
 from aiplat_lab.core.settings import Home, data_folder
 
 
 def add(commands: Commands) -> None:
     """Adds the commands that open or write what others read."""
     dashboard = command(commands, "dashboard", _dashboard, "open the dashboards on a loopback address")
-    dashboard.add_argument("--port", type=int, default=0, help="the port; 0 takes a free one")
+    dashboard.add_argument("--port", type=count, default=0, help="the port; 0 takes a free one")
     dashboard.add_argument("--demo", action="store_true", help="show the demo ledger, which is made when it is missing")
     report = commands.add_parser("report", help="write reports: JSON, HTML and PDF")
     actions = report.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
@@ -26,8 +26,8 @@ def add(commands: Commands) -> None:
     run.add_argument("--out", type=Path, default=None, metavar="FOLDER", help="where to write it (default: reports/ in the home)")
     command(actions, "list", _report_list, "list the reports there are")
     demo = command(commands, "demo", _demo, "make a demo ledger in a home of its own, marked as such")
-    demo.add_argument("--calls", type=int, default=20_000, help="how many calls (default: 20,000)")
-    demo.add_argument("--days", type=int, default=90, help="over how many days (default: 90)")
+    demo.add_argument("--calls", type=count, default=20_000, help="how many calls (default: 20,000)")
+    demo.add_argument("--days", type=count, default=90, help="over how many days (default: 90)")
 
 
 def _module(arguments: argparse.Namespace, module: str, *words: str) -> int:

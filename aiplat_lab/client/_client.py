@@ -150,7 +150,7 @@ class Client:
 
         Args:
             name: such as `totals`, `spend_by_day`, `recent_calls`.
-            filters: `since`, `until`, `team`, `project`, `model`, `limit`, …
+            filters: `since` and `until` (`7d`, `today`, a date, a time), `team`, `project`, `model`, `limit`, …
 
         Raises:
             LedgerError: there is no such view or filter.
@@ -251,7 +251,7 @@ class Client:
         if self._snapshot is None:
             return self._gateway
         if self._sealed is None:
-            self._sealed = SnapshotReader(self._snapshot)
+            self._sealed = SnapshotReader(self._snapshot, self._pool.target.home)
         return self._sealed
 
     def _need_gateway(self) -> None:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from aiplat_lab.client._sending import HEADERS, MOST_SENDS, checked, error_of, pause_s
 from aiplat_lab.client._wire import Pool, Reply, unreachable
 from aiplat_lab.core.errors import LedgerError
+from aiplat_lab.core.settings import Home
+from aiplat_lab.core.types import utc_now
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
 
 _ARROW = "application/vnd.apache.arrow.stream"
@@ -107,16 +109,17 @@ class GatewayReader:
 
 
 class SnapshotReader:
-    """Reads a sealed snapshot; no gateway is needed.
+    """Reads a sealed snapshot; no gateway is needed. The home's settings say where a day begins.
 
     Raises:
         LedgerError: the file is missing, damaged, or no snapshot.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, home: Home) -> None:
         from aiplat_lab.ledger import Snapshot  # loads DuckDB, for readers of snapshots alone
 
         self._snapshot = Snapshot(path)
+        self._home = home
 
     def query(self, sql: str, params: Any) -> bytes:  # Any: as in `Reader`
         """As `Reader.query`."""
@@ -124,11 +127,11 @@ class SnapshotReader:
 
     def view(self, name: str, filters: Mapping[str, Any]) -> bytes:
         """As `Reader.view`."""
-        return self._snapshot.view(name, plain(filters))
+        return self._snapshot.view(name, self._moments(filters))
 
     def rows(self, name: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """As `Reader.rows`."""
-        return [plain_row(row) for row in self._snapshot.view_rows(name, plain(filters))]
+        return [plain_row(row) for row in self._snapshot.view_rows(name, self._moments(filters))]
 
     def call(self, call_id: str) -> dict[str, Any]:
         """As `Reader.call`."""
@@ -141,6 +144,13 @@ class SnapshotReader:
         """As `Reader.verify`."""
         found = self._snapshot.verify()
         return {"ok": found.ok, "rows": found.rows, "first_bad_seq": found.first_bad_seq, "reason": found.reason}
+
+    def _moments(self, filters: Mapping[str, Any]) -> dict[str, Any]:
+        if not any(isinstance(filters.get(name), str) for name in ("since", "until")):
+            return dict(filters)
+        from aiplat_lab.core.times import with_moments  # time zones cost a kernel's import 20 ms
+
+        return with_moments(filters, now=utc_now(), time_zone=self._home.load().time_zone)
 
     def close(self) -> None:
         """Closes the file."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiplat_lab.core.errors import UsageError
@@ -41,13 +43,28 @@ def moment(text: str, *, now: datetime, time_zone: str = "UTC") -> datetime:
         return now.astimezone(UTC)
     if word == "today":
         return now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
-    if _SPAN.match(word):
-        return (now - span(word)).astimezone(UTC)
     try:
+        if _SPAN.match(word):
+            return (now - span(word)).astimezone(UTC)
         at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise UsageError(f"{text!r} is not a time; write 7d, 24h, today, 2026-11-01 or 2026-11-01T09:00") from None
-    return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text[:60]!r} is not a time; write 7d, 24h, today, 2026-11-01 or 2026-11-01T09:00") from None
+
+
+def with_moments(filters: Mapping[str, Any], *, now: datetime, time_zone: str) -> dict[str, Any]:  # Any: what a filter holds
+    """The filters of a view with `since` and `until` as times, where they were written as `moment` reads them.
+
+    Whoever answers reads them, so that `today` means the day of the home whose ledger is asked.
+
+    Raises:
+        UsageError: one of them is no time.
+    """
+    found = dict(filters)
+    for name in ("since", "until"):
+        if isinstance(found.get(name), str):
+            found[name] = moment(found[name], now=now, time_zone=time_zone)
+    return found
 
 
 def period_start(period: str, *, now: datetime, time_zone: str) -> datetime:

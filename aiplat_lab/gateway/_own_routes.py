@@ -13,7 +13,7 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import AuthRefused, UsageError
 from aiplat_lab.core.ids import is_id
-from aiplat_lab.core.times import period_start
+from aiplat_lab.core.times import period_start, with_moments
 from aiplat_lab.core.types import Chunk, Json, Request, Response, utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.gateway._door import Caller, Door, Fault, dumps, facts, json_reply, read_json, send_events, wanted
@@ -126,10 +126,15 @@ async def view(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
                 f"a virtual key cannot read the view {name[:40]!r}; ask on the gateway's own machine", policy="auth", denied=True
             )
         filters = {**filters, "team": caller.key.team}
+    filters = _moments(door, filters)
     if _wants_json(request):
         rows = await door.read(lambda: [plain_row(row) for row in door.ledger.view_rows(name, filters)])
         return json_reply({"rows": rows})
     return web.Response(body=await door.read(lambda: door.ledger.view(name, filters)), content_type=ARROW)
+
+
+def _moments(door: Door, filters: Mapping[str, Json]) -> dict[str, Json]:
+    return with_moments(filters, now=utc_now(), time_zone=door.settings.time_zone)
 
 
 async def verify(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -147,7 +152,7 @@ async def snapshot(door: Door, request: web.Request, caller: Caller) -> web.Stre
 
 async def export(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/export`: calls as Parquet."""
-    body = await read_json(request)
+    body = _moments(door, await read_json(request))
     path = Path(wanted(body, "path", str, "the path to write"))
     body.pop("path")
     made = await door.read(lambda: door.ledger.export(path, body.pop("since", None), body.pop("until", None), filters=body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ Row = Mapping[str, Any]  # Any: what a column can hold
 
 
 def plain(value: Any) -> Any:  # Any: what a column can hold, and JSON
-    """A value as JSON holds it: money as text, times as ISO 8601 in UTC with `Z`."""
+    """A value as JSON holds it: money as text, times as ISO 8601 in UTC with `Z`, a number that is none as null."""
     if isinstance(value, datetime):
         at = value if value.tzinfo else value.replace(tzinfo=UTC)
         return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -26,7 +27,9 @@ def plain(value: Any) -> Any:  # Any: what a column can hold, and JSON
         return [plain(item) for item in value]
     if isinstance(value, bytes):
         return value.hex()
-    return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def plain_row(row: Row) -> dict[str, Any]:
