@@ -163,7 +163,11 @@ class GatewayUnavailable(AiplatError):
 
 
 class LedgerError(AiplatError):
-    """The ledger cannot do what was asked: a disk that is full, a statement that is not read-only, a damaged file."""
+    """The ledger cannot do what was asked: a disk that is full, a damaged file, a file that is there already."""
+
+
+class QueryError(LedgerError):
+    """The question to the ledger is wrong: a statement that is not read-only or not SQL, an unknown view or filter."""
 
 
 class PromptError(AiplatError):

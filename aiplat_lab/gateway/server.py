@@ -30,6 +30,7 @@ from aiplat_lab.core.errors import (
     LedgerError,
     PromptError,
     ProviderError,
+    QueryError,
     RateLimited,
     UnknownModel,
     UsageError,
@@ -112,6 +113,7 @@ _STATUS: tuple[tuple[type[AiplatError], int], ...] = (
     (CallCancelled, 499),
     (CallLost, 410),
     (ConfigError, 500),
+    (QueryError, 400),
     (LedgerError, 500),
 )
 _PROVIDER_STATUS = {

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import duckdb
 
-from aiplat_lab.core.errors import LedgerError
+from aiplat_lab.core.errors import QueryError
 
 Params = Sequence[Any] | Mapping[str, Any] | None  # Any: what SQL can bind
 TIMEOUT_S = 60.0
@@ -36,6 +36,7 @@ _USERS = (
     duckdb.PermissionException,
 )
 """What DuckDB raises for a statement; any other error speaks of the file."""
+_NOT_IN_FRAMES = re.compile(r"\b(INTERVAL|UNION|BIT|VARIANT|GEOMETRY|BIGNUM|TIME WITH TIME ZONE)\b")
 _ONE = "give one SELECT (or DESCRIBE, SHOW, SUMMARIZE, EXPLAIN)"
 
 
@@ -43,42 +44,68 @@ def check(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Lets one reading statement pass.
 
     Raises:
-        LedgerError: it is none, or several.
+        QueryError: it is none, or several.
     """
     try:
         statements = con.extract_statements(sql)
     except duckdb.Error as error:
         raise _plain(error) from None
     if len(statements) != 1:
-        raise LedgerError(f"that is {len(statements)} statements; {_ONE}")
+        raise QueryError(f"that is {len(statements)} statements; {_ONE}")
     kind = statements[0].type.name
     if kind == "EXPLAIN":
         inner = _EXPLAIN.sub("", _COMMENTS.sub("", sql), count=1)
         if inner == sql:
-            raise LedgerError(f"this EXPLAIN cannot be read; {_ONE}")
+            raise QueryError(f"this EXPLAIN cannot be read; {_ONE}")
         check(con, inner)
     elif kind != "SELECT":
-        raise LedgerError(f"the ledger is read-only here: {kind.replace('_', ' ')} is not allowed; {_ONE}")
+        raise QueryError(f"the ledger is read-only here: {kind.replace('_', ' ')} is not allowed; {_ONE}")
     if _HARMFUL.search(sql):
-        raise LedgerError(f"{_HARMFUL.search(sql)[0].rstrip('( ')} is not allowed in the ledger; {_ONE}")  # type: ignore[index]
+        raise QueryError(f"{_HARMFUL.search(sql)[0].rstrip('( ')} is not allowed in the ledger; {_ONE}")  # type: ignore[index]
 
 
 def arrow(con: duckdb.DuckDBPyConnection, sql: str, params: Params = None, *, limit: int | None = None) -> bytes:
     """The result of a statement as an Arrow IPC stream; its times are UTC.
 
     Raises:
-        LedgerError: DuckDB refuses the statement, or it takes too long.
+        QueryError: DuckDB refuses the statement, or it takes too long.
     """
     import polars  # only readers need it
 
     with _reading(con):
-        relation = con.sql(sql, params=_bound(params))
+        relation = _holdable(con.sql(sql, params=_bound(params)))
         frame = polars.DataFrame(_Stream(relation.limit(limit) if limit is not None else relation))
     naive = [name for name, kind in frame.schema.items() if isinstance(kind, polars.Datetime) and kind.time_zone is None]
     frame = frame.with_columns(polars.col(naive).dt.replace_time_zone("UTC")) if naive else frame
     target = io.BytesIO()
     frame.write_ipc_stream(target)
     return target.getvalue()
+
+
+def _holdable(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The result with a name of its own for each column, and what no frame can hold as text."""
+    names = _distinct(relation.columns)
+    odd = [_NOT_IN_FRAMES.search(str(kind)) is not None for kind in relation.types]
+    if names == relation.columns and not any(odd):
+        return relation
+    parts = [f"#{index + 1}{'::VARCHAR' if odd[index] else ''} AS {_name(name)}" for index, name in enumerate(names)]
+    return relation.project(", ".join(parts))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind each that stood before."""
+    found: list[str] = []
+    for name in names:
+        fresh, number = name, 0
+        while fresh in found:
+            number += 1
+            fresh = f"{name}_{number}"
+        found.append(fresh)
+    return found
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 class _Stream:
@@ -95,11 +122,11 @@ def dicts(con: duckdb.DuckDBPyConnection, sql: str, params: Params = None) -> li
     """The result of a statement as rows of Python values: aware times, Decimal, ids as text.
 
     Raises:
-        LedgerError: as `arrow`.
+        QueryError: as `arrow`.
     """
     with _reading(con):
         result = con.execute(sql, _bound(params))
-        names = [column[0] for column in result.description or ()]
+        names = _distinct([column[0] for column in result.description or ()])
         rows = result.fetchall()
     return [{name: _python(value) for name, value in zip(names, row, strict=True)} for row in rows]
 
@@ -132,7 +159,7 @@ def _reading(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
         con.execute("BEGIN TRANSACTION READ ONLY")
         yield
     except duckdb.InterruptException:
-        raise LedgerError(
+        raise QueryError(
             f"the statement took longer than {TIMEOUT_S:.0f} s and was stopped; narrow it, for example by started_at"
         ) from None
     except _USERS as error:
@@ -145,6 +172,6 @@ def _reading(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
             pass  # the transaction ended with its error
 
 
-def _plain(error: duckdb.Error) -> LedgerError:
+def _plain(error: duckdb.Error) -> QueryError:
     text = str(error).split("\n\nLINE ")[0]
-    return LedgerError(f"the ledger cannot answer that: {text}")
+    return QueryError(f"the ledger cannot answer that: {text}")
