@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from aiplat_lab.magic._later import later
+
 _EVERY_S = 0.1
 _FIRST_S = 0.015
 _BYTES_A_SECOND = 40_000
@@ -36,7 +38,7 @@ class Live:
         self._shown = False
         self._closed = False
         self._next_s: float | None = None
-        self._timer: threading.Timer | None = None
+        self._waits = False
 
     def add(self, piece: str) -> None:
         """Takes the next piece of the answer."""
@@ -45,15 +47,13 @@ class Live:
             now = time.monotonic()
             if self._next_s is None:
                 self._next_s = now + _FIRST_S
-            wait = self._next_s - now
-            if self._timer is not None:
+            if self._waits:
                 return
-            if wait <= 0:
+            if self._next_s <= now:
                 self._update()
             else:
-                self._timer = threading.Timer(wait, self._late)
-                self._timer.daemon = True
-                self._timer.start()
+                self._waits = True
+                later.at(self._next_s, self._late)
 
     def keep(self, piece: str) -> None:
         """Takes a piece that is shown with the whole alone."""
@@ -66,12 +66,12 @@ class Live:
     def end(self, data: Mapping[str, Any]) -> None:  # Any: MIME data
         """Shows the final state, once."""
         with self._lock:
-            self._close()
+            self._closed = True
             self._show(data, update=self._shown)
 
     def _late(self) -> None:
         with self._lock:
-            self._timer = None
+            self._waits = False
             if not self._closed:
                 self._update()
 
@@ -81,9 +81,3 @@ class Live:
         self._show(self._frame(shown), update=self._shown)
         self._shown = True
         self._next_s = time.monotonic() + _EVERY_S + len(shown) / _BYTES_A_SECOND
-
-    def _close(self) -> None:
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

@@ -31,6 +31,7 @@ _MATH = re.compile(r"\$\$|\\\(|\\\[|\$[^$\n]{0,200}[\\^_{][^$\n]{0,200}\$")
 _CELL = "border:1px solid var(--jp-border-color2,#bdbdbd);padding:.2em .6em;text-align:left"
 
 PRE = "white-space:pre-wrap;overflow-wrap:anywhere;margin:0"
+_SET_OFF = ";margin:.5em 0;padding:.4em .6em;background:var(--jp-layout-color2,#f5f5f5)"
 NO_MATH = "tex2jax_ignore mathjax_ignore"
 """Classes that keep a page's formula typesetter away, so that `$5 and $6` stays two prices."""
 
@@ -85,7 +86,7 @@ class _Blocks:
             self.at += 1
         code = "\n".join(self.lines[begin : self.at])
         self.at += 1
-        return f'<pre class="{NO_MATH}" style="{PRE}"><code>{escape(code)}</code></pre>'
+        return f'<pre class="{NO_MATH}" style="{PRE}{_SET_OFF}"><code>{escape(code)}</code></pre>'
 
     def _heading(self, line: str) -> str | None:
         if _RULE.match(line):
@@ -136,7 +137,7 @@ class _Blocks:
             self.at += 1
         top = "".join(f'<th style="{_CELL}">{inline(cell)}</th>' for cell in head)
         body = "".join(f"<tr>{''.join(f'<td style={_CELL!r}>{inline(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        return f'<table style="border-collapse:collapse"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+        return f'<table style="border-collapse:collapse;margin:.5em 0"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
 
     def _paragraph(self, line: str) -> str:
         kept: list[str] = []
