@@ -68,7 +68,10 @@ c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.extension_manager = "readonly"
 c.LabApp.expose_app_in_browser = True
 """.replace("TOKEN", TOKEN)
-NOTIFICATIONS = "lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+USER_SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "aiplat-lab/plugin": {"lastCalls": 2, "refreshSeconds": 5},
+}
 LOCAL = {"127.0.0.1", "localhost", None}
 
 
@@ -109,9 +112,10 @@ def server(folder: Path, upstream: FaultServer) -> Iterator[str]:
     models = "".join(MODEL.format(name=name) for name in ("echo", "instant", "slow-stream", "status-500"))
     (home / "aiplat.toml").write_text(SETTINGS.format(url=upstream.openai_url, key=key, models=models))
     (folder / "config.py").write_text(CONFIG)
-    notifications = folder / "config" / NOTIFICATIONS
-    notifications.parent.mkdir(parents=True)
-    notifications.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    for name, settings in USER_SETTINGS.items():
+        file = folder / "config" / "lab" / "user-settings" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings))
     port = _free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIPLAT_", "JUPYTER", "JPY_")) and name != "CI"},

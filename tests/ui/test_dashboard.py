@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import urllib.error
 import urllib.request
@@ -10,6 +11,12 @@ import pytest
 from labdriver import Lab
 from playwright.sync_api import expect
 
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+}
 FRAME = ".aiplat-Dashboard iframe"
 HERE = f"document.querySelector('{FRAME}').contentWindow.location.href"
 
@@ -36,6 +43,17 @@ def test_the_dashboard_opens_in_one_tab_and_follows_the_theme(lab: Lab) -> None:
     lab.page.wait_for_timeout(1500)
     lab.shot("dashboard-dark")
     lab.theme("light")
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://aiplat-dashboard"])
+def test_a_foreign_page_gets_no_connection_even_with_the_users_cookies(lab: Lab, server: str, origin: str) -> None:
+    cookies = "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in lab.page.context.cookies())
+    assert cookies
+    connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=20)
+    connection.request("GET", "/aiplat-dashboard/cost/ws", headers={**UPGRADE, "Cookie": cookies, "Origin": origin})
+    refused = connection.getresponse()
+    assert (refused.status, b"Cross origin" in refused.read()) == (403, True)
+    connection.close()
 
 
 @pytest.mark.parametrize("path", ["aiplat-dashboard/", "aiplat-dashboard/cost", "aiplat-dashboard/static/js/bokeh.min.js"])

@@ -146,7 +146,10 @@ class AnswerView extends Widget implements IRenderMime.IRenderer {
       line.append(item);
     };
     const answered = [answer.provider, answer.responseModel, answer.region].filter(Boolean).join(' · ');
-    add(answer.model, answered && trans.__('Answered by %1', answered));
+    add(
+      answer.model || answer.responseModel || trans.__('default model'),
+      answered && trans.__('Answered by %1', answered)
+    );
     if (answer.status === 'running') {
       line.append(element('span', 'aiplat-Answer-fact aiplat-Answer-running', trans.__('answering…')));
       return line;
