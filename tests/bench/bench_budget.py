@@ -45,6 +45,29 @@ async def one_round(folder: Path, upstream: FaultServer, *, callers: int, fits: 
         return max(Decimal(0), spent - limit), answered, max(0, min(fits, callers) - answered)
 
 
+async def mixed_round(folder: Path, upstream: FaultServer, *, callers: int, rng: random.Random) -> tuple[Decimal, int, float]:
+    """Different prompts of different lengths: overspend, refusals that the numbers in the refusal do not bear out, share used."""
+    limit = Decimal("0.02")
+    toml = f'[[budgets]]\nlimit_usd = {limit}\nperiod = "total"\n' + model("m", "echo", more=f", {PRICED}, max_output_tokens = 4096")
+    texts = [" ".join(["word"] * rng.randint(1, 200)) + f" {index}" for index in range(4 * callers)]
+    async with world(Home(folder).create(), upstream, toml) as here:
+        gate = asyncio.Semaphore(callers)
+
+        async def one(text: str, index: int) -> object:
+            async with gate:
+                settings = {"max_tokens": 250} if index % 2 else {}
+                return await here.gateway.handle(ask("m", text, settings=settings))
+
+        results = await asyncio.gather(*(one(text, index) for index, text in enumerate(texts)), return_exceptions=True)
+        refusals = [one for one in results if isinstance(one, BudgetExceeded)]
+        if any(isinstance(one, BaseException) and not isinstance(one, BudgetExceeded) for one in results):
+            raise AssertionError("a call failed")
+        facts = [one.details for one in refusals]
+        wrong = sum(Decimal(one["spent_usd"]) + Decimal(one["needed_usd"]) <= Decimal(one["limit_usd"]) for one in facts)
+        spent = sum((row["cost_usd"] or Decimal(0) for row in here.rows()), Decimal(0))
+        return max(Decimal(0), spent - limit), wrong, float(spent / limit)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=20)
@@ -67,6 +90,11 @@ def main() -> None:
             over, false_refusals = over + round_over, false_refusals + refused
             answered_all, fitted_all = answered_all + answered, fitted_all + min(fits, options.callers)
             print(f"round {index + 1:2}: fits {fits:3}, max_tokens {'20' if limited else '- '}, answered {answered:3}, over ${round_over}")
+        for index in range(4):
+            folder_of_round = Path(folder) / f"mixed{index}"
+            mixed_over, wrong, share = asyncio.run(mixed_round(folder_of_round, upstream, callers=options.callers, rng=rng))
+            over, false_refusals = over + mixed_over, false_refusals + wrong
+            print(f"mixed prompts {index + 1}: over ${mixed_over}, refused though it fitted {wrong}, {share:.1%} of the budget used")
     print(f"rounds {options.rounds} x {options.callers} callers: overspend ${over}, refused though it fitted {false_refusals}, ", end="")
     print(f"answered {answered_all} of {fitted_all} that fitted, {time.perf_counter() - began:.1f} s")
 
