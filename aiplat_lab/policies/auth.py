@@ -135,7 +135,7 @@ class KeyRing:
         found = exact or [key for key in known if key_id in (key.name, key.last_four) and key.revoked_at is None]
         if not found:
             near = did_you_mean(key_id, [*self._by_id, *(key.name for key in known)])
-            raise UsageError(f"there is no key {redact(key_id)!r}.{near} `aiplat keys` lists them.")
+            raise UsageError(f"there is no key {redact(key_id)!r}.{near} `aiplat keys list` lists them.")
         if len(found) > 1:
             raise UsageError(f"{key_id!r} means {len(found)} keys: {', '.join(key.id for key in found)}. Give the id.")
         now = self._clock()

@@ -32,6 +32,12 @@ _MAX_KNOWN_INPUTS = 20_000
 _BILLED_FAILURES = frozenset({"cut_off", "timeout", "bad_reply"})
 
 
+MOST_TOKENS_PER_S = 1000
+"""The pace at which a model can think unseen, for the bound on a call that broke off."""
+UNDER_WAY_TOKENS = 64
+"""Tokens that a provider may have made and not yet sent when a call broke off."""
+
+
 @dataclass(slots=True)
 class Counter:
     """What one budget has spent and holds in its current period, in nano-dollars."""
@@ -76,6 +82,8 @@ class Counter:
 @dataclass(slots=True)
 class _Hold:
     nano: int
+    worst: Worst
+    """What the call can cost as a function of what it writes, for a call that ends without a count."""
     counters: tuple[Counter, ...]
     lease_ends: float
     """On the event loop's clock; after it the hold is released."""
@@ -304,7 +312,7 @@ class Budget:
             _limit(ask.call, tokens)
             if tokens < ask.full_tokens:
                 ask.call.flags.append("max_tokens_fitted")
-        hold = _Hold(ask.worst.nano(tokens), ask.counters, _now() + _lease_s(ask.call), capped)
+        hold = _Hold(ask.worst.nano(tokens), ask.worst, ask.counters, _now() + _lease_s(ask.call), capped)
         for counter in ask.counters:
             counter.held += hold.nano
         self._book.holds[ask.call.id] = hold
@@ -346,14 +354,15 @@ class Budget:
             self._release(call_id, hold)
 
     def _cost(self, call: Call, hold: _Hold | None) -> int:
-        """What the call takes from its budgets: its cost, or all that was held when nobody can know it."""
+        """What the call takes from its budgets: its cost, or a bound on it when the provider gave no count."""
         if call.cost_usd is not None:
             return to_nano(call.cost_usd)
         if hold is None or not may_have_cost(call) or not hold.nano:
             return 0
-        call.flags.append("budget_booked_hold")
-        self._record("budget_booked", {"id": call.id, "usd": f"{to_usd(hold.nano):f}"}, call)
-        return hold.nano
+        bound = min(hold.nano, hold.worst.nano(written_bound(call)))
+        call.flags.append("budget_booked_bound")
+        self._record("budget_booked", {"id": call.id, "usd": f"{to_usd(bound):f}"}, call)
+        return bound
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
@@ -420,6 +429,17 @@ class Budget:
             self._ledger.record(kind, facts)
         except LedgerError:
             call.flags.append(f"{kind}_not_recorded")
+
+
+def written_bound(call: Call) -> int:
+    """Tokens that a call can have made the model write until it broke off, as far as can be known from here.
+
+    A token of text has one byte at least; before the first text a model may have thought, at a pace that has a limit;
+    and a few tokens may have been under way.
+    """
+    seen = sum(len(piece.encode("utf-8", "replace")) for piece in call.partial)
+    thinking_s = call.time_to_first_token_s if call.time_to_first_token_s is not None else call.latency_s
+    return seen + int(thinking_s * MOST_TOKENS_PER_S) + UNDER_WAY_TOKENS
 
 
 def may_have_cost(call: Call) -> bool:
