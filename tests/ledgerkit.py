@@ -6,9 +6,13 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from aiplat_lab.core.ids import new_id
 
@@ -63,17 +67,90 @@ def digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A file of DuckDB as any program may open it, for looking and for tampering."""
+    con = duckdb.connect(":memory:")
+    try:
+        con.execute(f"ATTACH '{path}' AS ledger")
+        con.execute("USE ledger")
+        yield con
+    finally:
+        con.close()
+
+
 def put(payloads: dict[str, bytes], document: Any) -> str:
     body = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     payloads[digest(body)] = body
     return digest(body)
 
 
-_WORDS = (
+_VOCABULARY = (
     "the model please summarise risk of this customer table with short answer and give reasons for each step data set column "
     "value mean loss claim price forecast monthly report team analysis check list result explain why not than more less next "
     "quarter policy region growth error rate budget spend token prompt version review label score test sample feature drift"
-).split()
+)
+_WORDS = _VOCABULARY.split()
+    "the",
+    "model",
+    "please",
+    "summarise",
+    "risk",
+    "of",
+    "this",
+    "customer",
+    "table",
+    "with",
+    "short",
+    "answer",
+    "and",
+    "give",
+    "reasons",
+    "for",
+    "each",
+    "step",
+    "data",
+    "set",
+    "column",
+    "value",
+    "mean",
+    "loss",
+    "claim",
+    "price",
+    "forecast",
+    "monthly",
+    "report",
+    "team",
+    "analysis",
+    "check",
+    "list",
+    "result",
+    "explain",
+    "why",
+    "not",
+    "than",
+    "more",
+    "less",
+    "next",
+    "quarter",
+    "policy",
+    "region",
+    "growth",
+    "error",
+    "rate",
+    "budget",
+    "spend",
+    "token",
+    "prompt",
+    "version",
+    "review",
+    "label",
+    "score",
+    "test",
+    "sample",
+    "feature",
+    "drift",
+]
 
 
 def soup(rng: random.Random, size_bytes: int) -> str:
