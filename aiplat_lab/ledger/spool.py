@@ -202,15 +202,25 @@ class Spool:
         own = os.fstat(self._fd)
         return (seen.st_ino, seen.st_dev) == (own.st_ino, own.st_dev)
 
-    def read(self, offset: int, upto: int) -> bytes:
-        """Bytes of the segment that is being written, also when its name was taken away."""
+    def read(self, number: int, offset: int, upto: int) -> bytes:
+        """Bytes of a segment of this life: of the one being written also when its name was taken away.
+
+        Args:
+            number: the segment; another thread may have sealed it since the caller asked where the spool stands.
+            offset: the first byte.
+            upto: behind the last byte.
+        """
+        with self._lock:
+            fd = os.dup(self._fd) if number == self.number else -1
+        if fd < 0:
+            return read_segment(self._folder / segment_name(number), offset)[: upto - offset]
         parts = []
-        while offset < upto:
-            part = os.pread(self._fd, upto - offset, offset)
-            if not part:
-                break
-            parts.append(part)
-            offset += len(part)
+        try:
+            while offset < upto and (part := os.pread(fd, upto - offset, offset)):
+                parts.append(part)
+                offset += len(part)
+        finally:
+            os.close(fd)
         return b"".join(parts)
 
     def close(self) -> None:

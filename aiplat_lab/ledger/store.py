@@ -299,13 +299,13 @@ class Store:
         self._load_sealed()
         position = self._loader.positions.get(at.number, 0)
         if at.size > position:
-            self._note(self._loader.load(at.number, spool.read(position, at.size)).upto - position)
+            self._note(self._loader.load(at.number, spool.read(at.number, position, at.size)).upto - position)
         self._done = at
 
     def _rescue(self, spool: Spool) -> None:
         """Keeps the rows of a segment whose file was taken away, and goes on in a new one."""
         at = self._position()
-        data = spool.read(0, at.size)
+        data = spool.read(at.number, 0, at.size)
         self._warn(f"segment {at.number} of the spool was deleted while it was written; its {len(data)} bytes were kept")
         self._loader.load(at.number, data[self._loader.positions.get(at.number, 0) :])
         self._con.execute("CHECKPOINT")
