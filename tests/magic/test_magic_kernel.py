@@ -145,7 +145,7 @@ def test_interrupting_cancels_the_call_at_the_provider(
     back = time.monotonic() - interrupted
     reply = kernel.reply(sent)
     assert upstream.wait_for(lambda: upstream.disconnects, 5)
-    assert upstream.disconnects[0] - interrupted <= 0.5 and back <= 1.0
+    assert upstream.disconnects[0] - interrupted <= 0.5 and back <= 2.0
     assert (reply["status"], reply["ename"]) == ("error", "CallCancelled")
     errors = [content for _, kind, content in seen if kind == "error"]
     assert len(errors) == 1 and len(errors[0]["traceback"]) == 1 and "\n" not in errors[0]["traceback"][0]
@@ -174,6 +174,12 @@ def test_nobody_watches(kernel: Kernel) -> None:
     assert seen[0][2]["data"][MIME]["status"] == "ok"
     refused = kernel.run("%%ai --fresh\nDear {nobody_of_that_name}", allow_stdin=False)
     assert [(kind, content.get("ename")) for _, kind, content in refused] == [("error", "PromptError")]
+
+
+def test_a_reply_shown_again_is_whole(kernel: Kernel) -> None:
+    kernel.run("%%ai -o answer --quiet\nkeep me")
+    seen = [content["data"] for _, kind, content in kernel.run("answer") if kind == "execute_result"]
+    assert len(seen) == 1 and seen[0][MIME]["text"] == "keep me" and "keep me" in seen[0]["text/html"]
 
 
 def test_code_becomes_the_next_cell_when_somebody_watches(kernel: Kernel) -> None:
