@@ -7,6 +7,7 @@ mistake gets one line and no traceback.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,20 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code: 0, 1 (it failed) or 2 (used wrongly)."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what could not be written is not tried again at exit
+        if isinstance(error, BrokenPipeError):
+            return 0  # the reader has gone, as with `aiplat calls | head`
+        print(f"aiplat: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)
@@ -43,9 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AiplatError as error:
         print(f"aiplat: {error.message}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone, as with `aiplat calls | head`
-        return 0
     except KeyboardInterrupt:
         print("aiplat: interrupted", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from aiplat_lab.cli._frame import Commands, client_of, command, home_of
+from aiplat_lab.cli._frame import Commands, command, home_of, local_client_of
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import AiplatError
 from aiplat_lab.core.text import money
@@ -65,7 +65,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         source = home.settings_file if home.settings_file.exists() else "built-in"
         say(f"{source}: {len(settings.models)} models, {len(settings.budgets)} budgets")
     if all(check.result == "ok" for check in checks):
-        _check_gateway(checks, client_of(arguments), arguments.model or [settings.default_model])
+        _check_gateway(checks, local_client_of(arguments), arguments.model or [settings.default_model])
     checks.extend(_check_installation())
     if arguments.json:
         print(json.dumps([asdict(check) for check in checks], indent=1))

@@ -29,7 +29,8 @@ class Parser(argparse.ArgumentParser):
         if "invalid choice:" in message and "(choose from" in message:
             wrong = message.split("invalid choice: ")[1].split(" (choose")[0].strip("'\"")
             known = message.split("(choose from ")[1].rstrip(")").replace("'", "").split(", ")
-            message = f"there is no {wrong!r}.{did_you_mean(wrong, known)} See `{self.prog} --help`."
+            near = did_you_mean(wrong, known) or f" There are {', '.join(known)}."
+            message = f"there is no {wrong!r}.{near} See `{self.prog} --help`."
         self.exit(2, f"{self.prog}: {message}\n")
 
 
@@ -47,8 +48,13 @@ def home_of(arguments: argparse.Namespace) -> Home:
     return Home(arguments.home.expanduser().absolute()) if arguments.home else environment().home
 
 
-def client_of(arguments: argparse.Namespace, *, spawn: bool = True) -> Client:
-    """A client of that home's gateway, which is started when it is needed and `spawn` is true."""
+def client_of(arguments: argparse.Namespace) -> Client:
+    """A client of the shared gateway that `AIPLAT_GATEWAY` names, unless `--home` is given; else of that home's own gateway."""
+    return connect(home_of(arguments) if arguments.home else None)
+
+
+def local_client_of(arguments: argparse.Namespace, *, spawn: bool = True) -> Client:
+    """A client of that home's own gateway, which is started when it is needed and `spawn` is true."""
     return connect(home_of(arguments), spawn=spawn)
 
 

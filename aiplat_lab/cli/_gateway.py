@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 
-from aiplat_lab.cli._frame import Commands, client_of, command, count, home_of, say, show
+from aiplat_lab.cli._frame import Commands, command, count, home_of, local_client_of, say, show
 from aiplat_lab.core.errors import GatewayUnavailable
 from aiplat_lab.core.text import money
 from aiplat_lab.core.types import Json
@@ -28,12 +28,12 @@ def add(commands: Commands) -> None:
 def _start(arguments: argparse.Namespace) -> int:
     if arguments.foreground:
         return subprocess.call([sys.executable, "-m", "aiplat_lab.gateway", "--home", str(home_of(arguments).path)])  # noqa: S603
-    status = client_of(arguments).status()
-    return show(arguments, [_line(status)])
+    status = local_client_of(arguments).status()
+    return show(arguments, [_line(status, plain=arguments.json)])
 
 
 def _stop(arguments: argparse.Namespace) -> int:
-    client = client_of(arguments, spawn=False)
+    client = local_client_of(arguments, spawn=False)
     try:
         client.stop()
     except GatewayUnavailable:
@@ -43,13 +43,13 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     try:
-        status = client_of(arguments, spawn=False).status()
+        status = local_client_of(arguments, spawn=False).status()
     except GatewayUnavailable:
         show(arguments, [{"gateway": "stopped", "home": str(home_of(arguments).path)}])
         if not arguments.json:
             say("it starts with the first call, or with `aiplat start`")
         return 0
-    show(arguments, [_line(status)])
+    show(arguments, [_line(status, plain=arguments.json)])
     if not arguments.json:
         for incident in status.get("incidents", []):
             say(f"incident: {incident}")
@@ -59,13 +59,14 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _line(status: dict[str, Json]) -> dict[str, Json]:
+def _line(status: dict[str, Json], *, plain: bool) -> dict[str, Json]:
+    spend = status["spend_today_usd"]
     return {
         "gateway": "running",
         "version": status["version"],
         "pid": status["pid"],
         "http": status["http"],
-        "spend_today": money(status["spend_today_usd"]),
+        **({"spend_today_usd": spend} if plain else {"spend_today": money(spend)}),
         "calls_today": status["calls_today"],
         "in_flight": status["in_flight"],
         "home": status["home"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from urllib.parse import quote
 
 from aiplat_lab.cli._frame import Commands, Parser, client_of, command, say, show
 from aiplat_lab.core.times import span
@@ -39,4 +40,4 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    return show(arguments, [client_of(arguments).post(f"/api/keys/{arguments.key_id}/revoke", {})])
+    return show(arguments, [client_of(arguments).post(f"/api/keys/{quote(arguments.key_id, safe='')}/revoke", {})])

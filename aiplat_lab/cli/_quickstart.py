@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from aiplat_lab.cli._frame import Commands, client_of, command, home_of, say, show
+from aiplat_lab.cli._frame import Commands, command, home_of, local_client_of, say, show
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import ReportError
 from aiplat_lab.core.settings import shipped
@@ -38,10 +38,11 @@ def add(commands: Commands) -> None:
 
 def _quickstart(arguments: argparse.Namespace) -> int:
     home = home_of(arguments).create()
+    home.load()  # a mistake in the settings is told before anything is fetched
     say(f"1/4  the embedded model (SmolLM2-135M, about 93 MB, fetched once) → {home.models}")
     weights.pull("smollm2", home.models, source=None, progress=lambda line: say(f"     {line}"))
     say("2/4  the local gateway")
-    client = client_of(arguments)
+    client = local_client_of(arguments)
     status = client.status()
     say(f"     running as process {status['pid']}; SDK address {status['http']}/v1; home {home.path}")
     say("3/4  a first real call")

@@ -33,7 +33,9 @@ def add(commands: Commands) -> None:
 def _module(arguments: argparse.Namespace, module: str, *words: str) -> int:
     home = [] if arguments.home is None else ["--home", str(home_of(arguments).path)]
     output = ["--json"] if arguments.json else []
-    return subprocess.call([sys.executable, "-m", f"aiplat_lab.{module}", *words, *home, *output])  # noqa: S603
+    done = subprocess.run([sys.executable, "-m", f"aiplat_lab.{module}", *words, *home, *output], stdout=subprocess.PIPE, check=False)  # noqa: S603
+    print(done.stdout.decode("utf-8", "replace"), end="")
+    return done.returncode
 
 
 def demo_home() -> Home:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from aiplat_lab.client._sending import HEADERS, MOST_SENDS, checked, error_of, pause_s
 from aiplat_lab.client._wire import Pool, Reply, unreachable
@@ -54,11 +55,11 @@ class GatewayReader:
 
     def view(self, name: str, filters: Mapping[str, Any]) -> bytes:
         """As `Reader.view`."""
-        return self._arrow(f"/api/views/{name}", plain(filters))
+        return self._arrow(f"/api/views/{quote(name, safe='')}", plain(filters))
 
     def rows(self, name: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """As `Reader.rows`."""
-        rows: list[dict[str, Any]] = self.ask("POST", f"/api/views/{name}", plain(filters))["rows"]
+        rows: list[dict[str, Any]] = self.ask("POST", f"/api/views/{quote(name, safe='')}", plain(filters))["rows"]
         return rows
 
     def call(self, call_id: str) -> dict[str, Any]:
