@@ -245,7 +245,7 @@ class Gateway:
             known = self._settings.models
             raise UnknownModel(
                 f"there is no model {redact(request.model)!r}.{did_you_mean(request.model, known)} "
-                "Models are named under [models] in aiplat.toml, or written provider/model; `aiplat models` lists them."
+                "Models are named under [models] in aiplat.toml, or written provider/model; `aiplat model list` lists them."
             )
         if not request.messages and not request.inputs and request.body is None:
             raise UsageError("the request holds no message and no input, so there is nothing to ask the model")
