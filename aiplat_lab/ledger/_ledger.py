@@ -104,7 +104,7 @@ class Ledger:
             self._warn(text)
         for row in lost:
             self._record_lost(row)
-        self._store.start(self._spool, rotate=self._rotate, position=self._position)
+        self._store.start(self._spool, _Writer(self))
 
     def close(self) -> None:
         """Loads and archives everything and lets another process open the ledger; calls still under way are marked lost."""
@@ -259,15 +259,6 @@ class Ledger:
         self._known.clear()
         if self._open_calls:
             spool.append(b"".join(self._open_calls.values()))
-
-    def _rotate(self) -> None:
-        with self._write:
-            self._next_segment()
-
-    def _position(self) -> Position:
-        with self._write:
-            spool = self._writing()
-            return Position(spool.number, spool.size)
 
     def _record_lost(self, row: dict[str, Any]) -> None:  # Any: canonical values
         ended = max(self._clock(), datetime.fromisoformat(row["started_at"]))
@@ -492,6 +483,32 @@ class Ledger:
                 file.write(f"{seq} {digest} {at}\n")
         except OSError as error:
             log.warning("the head of the chain could not be noted: %s", error)
+
+
+class _Writer:
+    """What the store may ask of the ledger's writing side."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def position(self) -> Position:
+        """As `Writer.position`."""
+        with self._ledger._write:
+            spool = self._ledger._writing()
+            return Position(spool.number, spool.size)
+
+    def rotate(self) -> None:
+        """As `Writer.rotate`."""
+        with self._ledger._write:
+            self._ledger._next_segment()
+
+    def rescue(self) -> tuple[int, bytes]:
+        """As `Writer.rescue`."""
+        with self._ledger._write:
+            spool = self._ledger._writing()
+            number, data = spool.number, spool.read(spool.number, 0, spool.size)
+            self._ledger._next_segment()
+            return number, data
 
 
 def _read_anchors(path: Path) -> list[Anchor]:

@@ -195,11 +195,12 @@ class Spool:
 
     def is_there(self) -> bool:
         """Whether the file that is being written still stands under its name."""
-        try:
-            seen = self.path.stat()
-        except OSError:
-            return False
-        own = os.fstat(self._fd)
+        with self._lock:  # a rotation between the two would look like a loss
+            try:
+                seen = self.path.stat()
+            except OSError:
+                return False
+            own = os.fstat(self._fd)
         return (seen.st_ino, seen.st_dev) == (own.st_ino, own.st_dev)
 
     def read(self, number: int, offset: int, upto: int) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import duckdb
 
@@ -47,6 +47,22 @@ class Position(NamedTuple):
     size: int
 
 
+class Writer(Protocol):
+    """What the store asks of the one who writes the spool; each happens under the writer's lock."""
+
+    def position(self) -> Position:
+        """How far the spool is written."""
+        ...
+
+    def rotate(self) -> None:
+        """Seals the segment and begins the next."""
+        ...
+
+    def rescue(self) -> tuple[int, bytes]:
+        """Seals the segment; gives its number and all of its bytes, which may be under no name any more."""
+        ...
+
+
 class Store:
     """The file, its loader and the archive. Public methods may be called from any thread but its own."""
 
@@ -65,8 +81,7 @@ class Store:
         self._archiving = threading.Lock()
         self._sealed: dict[int, Path] = segments(home.spool)
         self._spool: Spool | None = None
-        self._rotate: Callable[[], None] = lambda: None
-        self._position: Callable[[], Position] = lambda: Position(0, 0)
+        self._writer: Writer
         self._since_checkpoint = 0
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()  # Any: what a job gives
         self._wake = threading.Condition()
@@ -92,15 +107,9 @@ class Store:
             row = con.execute("SELECT coalesce(max(head_seq), 0), coalesce(arg_max(head_hash, head_seq), '') FROM loads").fetchone()
         return Head(int(row[0]), str(row[1])) if row else Head(0, "")
 
-    def start(self, spool: Spool, *, rotate: Callable[[], None], position: Callable[[], Position]) -> None:
-        """Begins to follow a segment.
-
-        Args:
-            spool: what this process writes.
-            rotate: seals the segment and begins the next, under the writer's lock.
-            position: how far the spool is written, under the writer's lock.
-        """
-        self._spool, self._rotate, self._position = spool, rotate, position
+    def start(self, spool: Spool, writer: Writer) -> None:
+        """Begins to follow what this process writes."""
+        self._spool, self._writer = spool, writer
         self._thread = threading.Thread(target=self._run, name="ledger-store", daemon=True)
         self._thread.start()
 
@@ -146,7 +155,7 @@ class Store:
         Raises:
             LedgerError: the disk is full, or the file cannot be written.
         """
-        if self._done == self._position() and not self._trouble:
+        if self._done == self._writer.position() and not self._trouble:
             return
         self.run(self._load_all)
         if self._trouble:
@@ -182,7 +191,7 @@ class Store:
         return there
 
     def _erase(self, digest: str) -> bool:
-        self._rotate()
+        self._writer.rotate()
         self._load_all()
         prefix = prefix_of(digest)
         self._con.execute("CHECKPOINT")
@@ -243,8 +252,9 @@ class Store:
         """Loads; an error is told once and tried again with the next turn."""
         try:
             self._load_all()
-        except (duckdb.Error, LedgerError, OSError) as error:
-            self._trouble_is(str(error).splitlines()[0])
+        except Exception as error:  # the end of the thread: whatever it is, a person sees it, and the thread lives on
+            log.exception("the spool could not be loaded")
+            self._trouble_is(str(error).splitlines()[0] if str(error) else type(error).__name__)
 
     def _load_all(self) -> None:
         """Loads everything that is written, and seals, checkpoints and archives where it is time."""
@@ -288,8 +298,8 @@ class Store:
         if spool is None:
             return
         if not spool.is_there():
-            self._rescue(spool)
-        at = self._position()
+            self._rescue()
+        at = self._writer.position()
         if at.number in self._sealed:  # pragma: no cover (a rotation between the two lines above)
             return
         for number in range(self._done.number, at.number):
@@ -302,16 +312,14 @@ class Store:
             self._note(self._loader.load(at.number, spool.read(at.number, position, at.size)).upto - position)
         self._done = at
 
-    def _rescue(self, spool: Spool) -> None:
+    def _rescue(self) -> None:
         """Keeps the rows of a segment whose file was taken away, and goes on in a new one."""
-        at = self._position()
-        data = spool.read(at.number, 0, at.size)
-        self._warn(f"segment {at.number} of the spool was deleted while it was written; its {len(data)} bytes were kept")
-        self._loader.load(at.number, data[self._loader.positions.get(at.number, 0) :])
+        number, data = self._writer.rescue()
+        self._loader.load(number, data[self._loader.positions.get(number, 0) :])
         self._con.execute("CHECKPOINT")
-        if self._keep_archive:
-            self.archive.keep(at.number, data)
-        self._rotate()
+        if self._keep_archive and data:
+            self.archive.keep(number, data)
+        self._warn(f"segment {number} of the spool was deleted while it was written; its {len(data)} bytes were kept")
 
     def _note(self, count: int) -> None:
         self._since_checkpoint += count

@@ -17,10 +17,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from ledgerkit import a_call, many_calls
+
 from aiplat_lab.core.settings import Home
 from aiplat_lab.ledger import VIEWS, Ledger
 from aiplat_lab.ledger.spool import Spool
-from ledgerkit import a_call, many_calls
 
 
 def say(what: str, value: str) -> None:
