@@ -16,10 +16,18 @@ def esc(value: object) -> str:
     return escape(str(value), quote=True)
 
 
-def link(query: str, text: str, *, title: str = "", kind: str = "") -> str:
-    """A link to another state of the page, followed without loading it anew; `text` is escaped."""
+def link(query: str, text: str, *, title: str = "", kind: str = "", sets: str = "") -> str:
+    """A link to another state of the page, followed without loading it anew.
+
+    Args:
+        query: the link.
+        text: what it says; escaped here.
+        title: what it says on hover.
+        kind: a CSS class.
+        sets: the parts of the link that it changes, with spaces between; what else changed since it was made then stays.
+    """
     extra = (f' title="{esc(title)}"' if title else "") + (f' class="{kind}"' if kind else "")
-    return f'<a href="{esc(query)}" data-go{extra}>{esc(text)}</a>'
+    return f'<a href="{esc(query)}" data-go="{sets}"{extra}>{esc(text)}</a>'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

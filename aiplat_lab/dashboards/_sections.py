@@ -64,7 +64,7 @@ def crumbs(query: Query) -> str:
         return ""
     items = "".join(
         f'<li class="chip">{esc(name)}: <strong>{esc(_value(name, value))}</strong>'
-        f' <a href="{esc(query.link(**{name: ""}))}" data-go aria-label="Take the filter {esc(name)} off">×</a></li>'
+        f' <a href="{esc(query.link(**{name: ""}))}" data-go="{esc(name)} page" aria-label="Take the filter {esc(name)} off">×</a></li>'
         for name, value in on
     )
     clear = link(query.link(team="", project="", model="", status=""), "Show all calls")
@@ -154,7 +154,7 @@ def names(rows: Sequence[Row], by: str, show: Show, *, wide: bool = False) -> st
     def name(row: Row) -> str:
         width = 100 * float(row["cost_usd"] or 0) / float(peak) if peak else 0
         bar = f'<span class="bar" aria-hidden="true"><span style="width:{width:.1f}%"></span></span>'
-        return link(show.query.link(**{by: as_filter(row[by])}), label(row[by])) + bar
+        return link(show.query.link(**{by: as_filter(row[by])}), label(row[by]), sets=f"{by} page") + bar
 
     columns = [
         Column(title=STACKS.get(by, by.capitalize()), cell=name, heading=True, kind="name"),
@@ -203,7 +203,7 @@ def days(rows: Sequence[Row], show: Show) -> str:
 
     def day(row: Row) -> str:
         following = (row["day"] + timedelta(days=1)).isoformat()
-        return link(show.query.link(since=row["day"].isoformat(), until=following), f"{row['day']:%a %-d %b %Y}")
+        return link(show.query.link(since=row["day"].isoformat(), until=following), f"{row['day']:%a %-d %b %Y}", sets="since until page")
 
     columns = [
         Column(title="Day", cell=day, heading=True),
@@ -221,7 +221,7 @@ def stack_choice(show: Show) -> str:
     """The choice of what the bars of the days are stacked by."""
     now = show.query.by or "team"
     items = "".join(
-        f'<a href="{esc(show.query.link(by="" if by == "team" else by, page=show.query.page))}" data-go'
+        f'<a href="{esc(show.query.link(by="" if by == "team" else by, page=show.query.page))}" data-go="by"'
         f"{' aria-current=true' if by == now else ''}>{esc(title)}</a>"
         for by, title in STACKS.items()
     )

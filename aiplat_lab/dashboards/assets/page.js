@@ -47,6 +47,23 @@
       found.search = search;
     }
   };
+  // A link says which parts it changes, so that one made a moment ago does not take back what changed since.
+  const target = link => {
+    const wanted = text(link.getAttribute("href"));
+    const names = link.dataset.go.split(" ").filter(Boolean);
+    if (names.length === 0) {
+      return link.getAttribute("href");
+    }
+    const query = text(location.search);
+    for (const name of names) {
+      if (wanted.has(name)) {
+        query.set(name, wanted.get(name));
+      } else {
+        query.delete(name);
+      }
+    }
+    return `?${query}`;
+  };
   const again = () => {
     const query = text(location.search);
     query.set("again", String(Date.now()));
@@ -64,7 +81,7 @@
       again();
     } else if ("go" in link.dataset) {
       event.preventDefault();
-      go(link.getAttribute("href"));
+      go(target(link));
     }
   });
   document.addEventListener("DOMContentLoaded", () => {
