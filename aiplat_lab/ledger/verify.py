@@ -74,6 +74,14 @@ def verify(con: duckdb.DuckDBPyConnection, *, anchors: Iterable[Anchor] = ()) ->
     Raises:
         duckdb.Error: the file cannot be read.
     """
+    con.execute("BEGIN TRANSACTION READ ONLY")  # what is loaded meanwhile must not look like rows that are missing
+    try:
+        return _verify(con, anchors)
+    finally:
+        con.execute("ROLLBACK")
+
+
+def _verify(con: duckdb.DuckDBPyConnection, anchors: Iterable[Anchor]) -> Verification:
     rows, last = _pair(con.execute("SELECT count(*), coalesce(max(seq), 0) FROM chain"))
     first = _first_bad(con, last)
     if first is not None:
