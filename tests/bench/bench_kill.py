@@ -33,6 +33,7 @@ def main() -> int:
         "acknowledged_lost": len(found.lost),
         "doubled": len(found.doubled),
         "chains_broken": len(found.broken_chains),
+        "chains_broken_why": found.broken_chains[:5],
         "reported_to_the_caller": len(found.reported),
         "unexplained": found.unexplained[:5],
         "rows": dict(found.statuses),
