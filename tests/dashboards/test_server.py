@@ -113,6 +113,7 @@ def test_behind_a_proxy_the_page_stands_under_its_prefix(home: Home, tmp_path: P
             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
         }
         assert over(path, "/user/x/aiplat-dashboard/cost/ws", {**ask, "Origin": "http://elsewhere.example"})[0] == 403
+        assert over(path, "/user/x/aiplat-dashboard/cost/ws", {**ask, "Origin": "http://aiplat-dashboard"})[0] == 101
     finally:
         process.terminate()
         assert process.wait(timeout=20) == 0
@@ -132,6 +133,6 @@ def over(path: Path, target: str, headers: dict[str, str] | None = None) -> tupl
     connection = _Unix(path)
     connection.request("GET", target, headers=headers or {})
     reply = connection.getresponse()
-    body = reply.read().decode("utf-8", "replace")
+    body = "" if reply.status == 101 else reply.read().decode("utf-8", "replace")
     connection.close()
     return reply.status, body
