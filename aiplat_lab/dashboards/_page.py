@@ -290,14 +290,19 @@ def _headline(page: CostPage) -> str:
 
 
 def _days(page: CostPage) -> str:
-    return _sections.days(by_day(page.rows("spend"), "team"), page.show) or note("No calls in this period.")
+    rows = by_day(page.rows("spend"), "team")
+    if not rows:
+        return note("No calls in this period.")
+    said = "" if any(row["cost_usd"] for row in rows) else note("Nothing was spent in this period, as far as prices are known.")
+    return said + _sections.days(rows, page.show)
 
 
 def _days_chart(page: CostPage) -> Any:
     by = page.query.by or "team"
     rows = by_day(page.rows("spend"), by)
     names = page.names(by) or None
-    return charts.spend_by_day(rows, by=by, look=page.look, names=names, days=page.days()) if rows else None
+    spent = any(row["cost_usd"] for row in rows)
+    return charts.spend_by_day(rows, by=by, look=page.look, names=names, days=page.days()) if spent else None
 
 
 def _savings(page: CostPage) -> str:
