@@ -41,6 +41,7 @@ def run(home: Home, *, background: bool) -> int:
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiplat_lab").setLevel(logging.INFO)
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it logs each caller who leaves; our own guard logs what breaks
     lock: Lock | None = None
     try:
         home.create()
