@@ -182,6 +182,7 @@ class Loader:
             head = (_seq(rows[-1]) or 0, rows[-1].hash)
         if refused and refused[-1][2] is not None and (head[0] is None or refused[-1][2] > head[0]):
             head = (refused[-1][2], refused[-1][0].hash)
+        committed = False
         try:
             self._con.execute("BEGIN")
             fresh = self._insert(found)
@@ -192,9 +193,10 @@ class Loader:
             at = "now() AT TIME ZONE 'UTC'"
             self._con.execute(f"INSERT INTO loads VALUES ($1, $2, $3, $4, $5, $6, {at})", [segment, upto, count, bad, *head])
             self._con.execute("COMMIT")
-        except duckdb.Error:
-            self._rollback()
-            raise
+            committed = True
+        finally:
+            if not committed:
+                self._rollback()
         self.index.add(fresh)
         self.positions[segment] = upto
         return count
@@ -228,8 +230,8 @@ class Loader:
     def _rollback(self) -> None:
         try:
             self._con.execute("ROLLBACK")
-        except duckdb.TransactionException:
-            pass  # the failed statement ended the transaction itself
+        except duckdb.Error:
+            pass  # the failed statement ended the transaction itself, or the database; the first error says which
 
 
 def _seq(line: Line) -> int | None:

@@ -41,10 +41,7 @@ def is_whole(line: bytes) -> bool:
     """Whether a line, without its line break, is as it was written."""
     if len(line) < _BODY + 3 or not line.startswith(_OPEN):
         return False
-    try:
-        return int(line[len(_OPEN) : _BODY], 16) == zlib.crc32(memoryview(line)[_BODY:])
-    except ValueError:
-        return False
+    return line[len(_OPEN) : _BODY] == b"%08x" % zlib.crc32(memoryview(line)[_BODY:])
 
 
 class Line(NamedTuple):
