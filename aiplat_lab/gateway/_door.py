@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from types import UnionType
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
@@ -144,6 +145,22 @@ def wanted(body: Mapping[str, Json], name: str, kind: type[_T], what: str) -> _T
         return value
     problem = f"must be {what}" if name in body else f"is missing: it must be {what}"
     raise UsageError(f"the field {name!r} {problem}")
+
+
+Fields = Mapping[str, tuple[type | UnionType, str]]
+"""What fields may hold, and how that is said to a person."""
+
+
+def check_fields(body: Mapping[str, Json], shapes: Fields) -> None:
+    """Lets a body pass whose fields, as far as they are given, hold what they may.
+
+    Raises:
+        UsageError: one holds something else.
+    """
+    for name, (kind, what) in shapes.items():
+        value = body.get(name)
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            raise UsageError(f"the field {name!r} must be {what}")
 
 
 def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> Attribution:

@@ -14,10 +14,31 @@ from aiohttp import web
 from aiplat_lab.core.errors import UnknownModel, UsageError, did_you_mean
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage
-from aiplat_lab.gateway._door import Caller, Door, Fault, attribution, cache_mode, dumps, facts, json_reply, read_json, send_events, wanted
+from aiplat_lab.gateway._door import (
+    Caller,
+    Door,
+    Fault,
+    Fields,
+    attribution,
+    cache_mode,
+    check_fields,
+    dumps,
+    facts,
+    json_reply,
+    read_json,
+    send_events,
+    wanted,
+)
 
 CHAT = "openai.chat"
 EMBEDDINGS = "openai.embeddings"
+_FIELDS: Fields = {
+    "stream": (bool, "true or false"),
+    "stream_options": (dict, "an object"),
+    "max_tokens": (int, "a whole number"),
+    "max_completion_tokens": (int, "a whole number"),
+    "tools": (list, "a list of tools"),
+}
 _NOT_SETTINGS = frozenset({"model", "messages", "stream", "stream_options"})
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota", 403: "permission_error"}
 _TYPES |= {404: "not_found_error", 413: "invalid_request_error", 429: "rate_limit_error"}
@@ -38,6 +59,7 @@ class OpenAIFace:
 async def chat(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1/chat/completions`."""
     body = await read_json(request)
+    check_fields(body, _FIELDS)
     asked = Request(
         model=wanted(body, "model", str, "the name of a model"),
         messages=read_messages(wanted(body, "messages", list, "a list of one or more messages")),

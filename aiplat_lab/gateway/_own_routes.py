@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, UsageError
+from aiplat_lab.core.errors import AuthRefused, LedgerError, UsageError
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.times import period_start, with_moments
-from aiplat_lab.core.types import Chunk, Json, Request, Response, utc_now
+from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now
 from aiplat_lab.core.version import VERSION
-from aiplat_lab.gateway._door import Caller, Door, Fault, dumps, facts, json_reply, read_json, send_events, wanted
+from aiplat_lab.gateway._door import (
+    CACHE_MODES,
+    Caller,
+    Door,
+    Fault,
+    Fields,
+    check_fields,
+    dumps,
+    facts,
+    json_reply,
+    read_json,
+    send_events,
+    wanted,
+)
+from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -56,13 +70,45 @@ class _Lines:
         return dumps(OwnFace().fault_body(fault)) + b"\n"
 
 
+_CALL: Fields = {
+    "model": (str, "the name of a model"),
+    "messages": (list, "a list of messages"),
+    "inputs": (list, "a list of texts"),
+    "settings": (dict, "an object"),
+    "stream": (bool, "true or false"),
+    "timeout_s": (int | float, "a number of seconds"),
+    "attribution": (dict, "an object"),
+    "call_id": (str, "a UUIDv7"),
+    "parent_id": (str, "a call id"),
+    "wire": (str, "the name of a wire format"),
+    "body": (dict, "an object"),
+}
+_QUERY: Fields = {"params": (list | dict, "a list or an object of values"), "limit": (int, "a whole number")}
+_KEY: Fields = {"models": (list, "a list of names of models")}
+_WHO: Fields = {f.name: (dict, "an object of texts") if f.name == "tags" else (str, "a text") for f in fields(Attribution)}
+
+
+def _request(body: Mapping[str, Json]) -> Request:
+    """The request that a body holds.
+
+    Raises:
+        UsageError: a field is not what it must be.
+    """
+    check_fields(body, _CALL)
+    check_fields(body.get("attribution") or {}, _WHO)
+    read_messages(body.get("messages") or ())
+    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed"))):
+        if body.get(name) not in (None, *known):
+            raise UsageError(f"the field {name!r} must be {' or '.join(known)}, not {str(body[name])[:40]!r}")
+    for index, text in enumerate(body.get("inputs") or ()):
+        if not isinstance(text, str):
+            raise UsageError(f"inputs[{index}] must be a text")
+    return Request.from_json({"model": "", **body})
+
+
 async def create_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/calls`: a request in our own shape; a stream is answered with lines of JSON."""
-    body = await read_json(request)
-    try:
-        asked = Request.from_json({"model": "", **body})
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise UsageError("the body is not a request; `aiplat_lab.connect().chat(…)` writes one") from None
+    asked = _request(await read_json(request))
     if not caller.owner:
         if caller.key is None:
             raise AuthRefused("a virtual key is missing", policy="auth")
@@ -109,6 +155,7 @@ def _wants_json(request: web.Request) -> bool:
 async def query(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/query`: one read-only SQL statement."""
     body = await read_json(request)
+    check_fields(body, _QUERY)
     sql, params, limit = wanted(body, "sql", str, "a SQL statement"), body.get("params"), body.get("limit")
     if _wants_json(request):
         rows = await door.read(lambda: [plain_row(row) for row in door.ledger.rows(sql, params)[:limit]])
@@ -143,9 +190,16 @@ async def verify(door: Door, request: web.Request, caller: Caller) -> web.Stream
     return json_reply({"ok": found.ok, "rows": found.rows, "first_bad_seq": found.first_bad_seq, "reason": found.reason})
 
 
+def _path(body: Mapping[str, Json]) -> Path:
+    path = wanted(body, "path", str, "the path of the file to write")
+    if "\0" in path:
+        raise UsageError(f"{path[:60]!r} is not a path")
+    return Path(path)
+
+
 async def snapshot(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/snapshot`: the ledger in one sealed file."""
-    path = Path(wanted(await read_json(request), "path", str, "the path of the file to write"))
+    path = _path(await read_json(request))
     made = await door.read(lambda: door.ledger.snapshot(path))
     return json_reply(plain({**made, "path": str(path)}))
 
@@ -153,7 +207,7 @@ async def snapshot(door: Door, request: web.Request, caller: Caller) -> web.Stre
 async def export(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/export`: calls as Parquet."""
     body = _moments(door, await read_json(request))
-    path = Path(wanted(body, "path", str, "the path to write"))
+    path = _path(body)
     body.pop("path")
     made = await door.read(lambda: door.ledger.export(path, body.pop("since", None), body.pop("until", None), filters=body))
     return json_reply(plain(made))
@@ -175,6 +229,7 @@ async def record(door: Door, request: web.Request, caller: Caller) -> web.Stream
 async def create_key(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/keys`: makes a virtual key; `key` is shown once."""
     body = await read_json(request)
+    check_fields(body, _KEY)
     made = door.gateway.keys.create(
         **{name: str(body.get(name) or "") for name in ("name", "team", "project", "user_id")},
         models=tuple(str(name) for name in body.get("models") or ()),
@@ -222,14 +277,19 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
     today = {"since": plain(period_start("day", now=now, time_zone=settings.time_zone))}
     team = {"team": caller.key.team} if caller.key is not None else {}
     totals: Mapping[str, Any] = {}
-    if caller.owner or team.get("team"):
-        totals = (await door.read(lambda: door.ledger.view_rows("totals", {**today, **team})))[0]
-    meta = (await door.read(lambda: door.ledger.view_rows("meta", {})))[0]
+    meta: Mapping[str, Any] = {}
+    trouble: list[str] = []
+    try:
+        if caller.owner or team.get("team"):
+            totals = (await door.read(lambda: door.ledger.view_rows("totals", {**today, **team})))[0]
+        meta = (await door.read(lambda: door.ledger.view_rows("meta", {})))[0]
+    except LedgerError as error:
+        trouble.append(error.message)  # the state of the process is wanted most when the disk is full
     said: dict[str, Any] = {
         "version": VERSION,
         "started_at": plain(door.started_at),
         "uptime_s": round(time.monotonic() - door.began, 3),
-        "demo": bool(meta["demo"]),
+        "demo": bool(meta.get("demo")),
         "in_flight": door.metrics.in_flight,
         "spend_today_usd": plain(totals.get("cost_usd")),
         "calls_today": totals.get("calls"),
@@ -247,7 +307,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
             "providers": [{"name": name, "kind": one.kind, "region": one.region} for name, one in settings.providers.items()],
-            "incidents": door.news(),
+            "incidents": [*trouble, *door.news()],
         }
     return json_reply(said)
 

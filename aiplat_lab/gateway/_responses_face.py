@@ -15,11 +15,31 @@ from aiohttp import web
 from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage
-from aiplat_lab.gateway._door import Caller, Door, Fault, attribution, cache_mode, dumps, facts, json_reply, read_json, send_events, wanted
+from aiplat_lab.gateway._door import (
+    Caller,
+    Door,
+    Fault,
+    Fields,
+    attribution,
+    cache_mode,
+    check_fields,
+    dumps,
+    facts,
+    json_reply,
+    read_json,
+    send_events,
+    wanted,
+)
 from aiplat_lab.gateway._openai_face import OpenAIFace
 from aiplat_lab.gateway.tools import merge_tool_calls
 
 RESPONSES = "openai.responses"
+_FIELDS: Fields = {
+    "stream": (bool, "true or false"),
+    "tools": (list, "a list of tools"),
+    "max_output_tokens": (int, "a whole number"),
+    "instructions": (str, "a text"),
+}
 _REFUSED = {
     "previous_response_id": "this gateway keeps no conversations: send the whole input again",
     "conversation": "this gateway keeps no conversations: send the whole input again",
@@ -33,6 +53,7 @@ _TEXTS = ("input_text", "output_text", "text")
 async def responses(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1/responses`."""
     body = await read_json(request)
+    check_fields(body, _FIELDS)
     for name, why in _REFUSED.items():
         if body.get(name):
             raise UsageError(f"the field {name!r} cannot be used: {why}")
