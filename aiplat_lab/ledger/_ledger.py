@@ -146,6 +146,7 @@ class Ledger:
         prepared = prepare_call(row)
         line = begin_line(prepared.plain())
         with self._write:
+            self._writing().need_room()
             self._append(line)
             self._open_calls[prepared.id] = line
 

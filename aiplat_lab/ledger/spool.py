@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from aiplat_lab.core.errors import LedgerError
 
 SEGMENT_BYTES = 16 << 20
 """A segment is sealed when it has grown beyond this many bytes."""
+ROOM_BYTES = 2 << 20
+"""What must be free on the disk before a call begins, so that its end can be written too."""
 _SUFFIX = ".jsonl"
 _OPEN = b'{"crc":"'
 _BODY = len(_OPEN) + 8
@@ -152,6 +155,18 @@ class Spool:
             self._cut_back()
             raise _plain(error, self._folder) from None
         self.size += written
+
+    def need_room(self) -> None:
+        """Returns when the disk has room for what follows a line that is written now.
+
+        Raises:
+            LedgerError: the disk is as good as full.
+        """
+        if sys.platform == "win32":
+            return
+        disk = os.fstatvfs(self._fd)
+        if disk.f_bavail * disk.f_frsize < ROOM_BYTES:
+            raise _plain(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self._folder)
 
     def _cut_back(self) -> None:
         """Takes away the part of a line that a full disk left, so that the next one begins cleanly."""
