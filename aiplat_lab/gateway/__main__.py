@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     home = Home(parsed.home.expanduser().absolute()) if parsed.home else environment().home
     if parsed.background and hasattr(os, "fork") and os.fork():
         os._exit(0)  # the gateway is nobody's child, so that it leaves no dead process behind in a kernel
+    gc.disable()  # a start makes no rubbish worth collecting; `run` turns it on when it is ready
     from aiplat_lab.gateway.run import run  # after the fork: what it loads would be copied for nothing
 
     return run(home, background=parsed.background)

@@ -38,6 +38,8 @@ LOG_BYTES = 5_000_000
 """The size at which `gateway.log` becomes `gateway.log.1`."""
 HAS_UNIX_SOCKETS = sys.platform != "win32"
 _POLL_S = 0.02
+_WAIT_S = 0.05
+"""How often a client that waits for another one's start looks; twenty of them must not slow that start down."""
 _TAKEN = frozenset({errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK})
 
 
@@ -186,7 +188,7 @@ def ensure(home: Home, *, timeout_s: float = START_S) -> Address:
     deadline = time.monotonic() + timeout_s
     lock = Lock(home.spawn_lock)
     while not lock.take():
-        time.sleep(_POLL_S)
+        time.sleep(_WAIT_S)
         address = running(home)
         if address is not None:
             return address

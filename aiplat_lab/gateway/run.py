@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -86,6 +87,8 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, *, background: b
         )
         write_address(home, door.address)
         _say_ready(home, door.address, background=background)
+        gc.freeze()
+        gc.enable()
         for name in (signal.SIGTERM, signal.SIGINT):
             _on_signal(name, door.stop)
         await _until_stopped(door, background=background)
