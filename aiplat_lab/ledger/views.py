@@ -31,13 +31,14 @@ _COLUMN_OF = {
 FILTERS: tuple[str, ...] = ("since", "until", *_COLUMN_OF, "limit", "offset")
 """What a view may be asked with; `since` is included, `until` is not, an empty text means calls that name none."""
 
-_SPENT = "CASE WHEN cost_usd IS NULL AND (status = 'refused' OR attempts = 0) THEN 0 ELSE cost_usd END"
-_SAVED = "sum(baseline_cost_usd - cost_usd)"
+_SPENT = "CASE WHEN cost_usd IS NULL AND (status = 'refused' OR attempts = 0) THEN 0::DECIMAL(18,9) ELSE cost_usd END"
+_SAVED = "(sum(baseline_cost_usd) FILTER (cost_usd IS NOT NULL) - sum(cost_usd) FILTER (baseline_cost_usd IS NOT NULL))"
 _CALLS = (
     f"sum({_SPENT}) AS cost_usd, count(*) AS calls, count(*) FILTER (status = 'error') AS errors, "
     f"count(*) FILTER (cache = 'hit') AS cache_hits, coalesce({_SAVED}, 0) AS saved_usd"
 )
 _UNPRICED = "count(*) FILTER (status = 'ok' AND cost_usd IS NULL)"
+_LATENCY = "(quantile_cont(latency_s, [0.5, 0.95]) FILTER (status = 'ok'))"
 _INPUT = "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0)"
 _OUTPUT = "coalesce(output_tokens, 0) + coalesce(reasoning_tokens, 0)"
 _KNOWN = "input_tokens IS NOT NULL OR output_tokens IS NOT NULL"
@@ -185,8 +186,7 @@ VIEWS: Mapping[str, View] = {
         f"{_SPENT})) END AS baseline_cost_usd, coalesce({_SAVED}, 0) AS saved_usd, "
         f"{_UNPRICED} AS unpriced_calls, "
         f"coalesce(sum({_INPUT}), 0) AS input_tokens, coalesce(sum({_OUTPUT}), 0) AS output_tokens, "
-        "quantile_cont(latency_s, 0.5) FILTER (status = 'ok') AS latency_p50_s, "
-        "quantile_cont(latency_s, 0.95) FILTER (status = 'ok') AS latency_p95_s, "
+        f"{_LATENCY}[1] AS latency_p50_s, {_LATENCY}[2] AS latency_p95_s, "
         "min(started_at) AS first_call_at, max(started_at) AS last_call_at FROM calls",
     ),
     "spend_by_day": View(
@@ -210,8 +210,8 @@ VIEWS: Mapping[str, View] = {
     ),
     "latency_by_model": View(
         "Median and 95th percentile of the latency of answered calls in seconds, for each requested model and, with `every` true, for all.",
-        "SELECT request_model AS model, grouping(request_model) = 1 AS every, quantile_cont(latency_s, 0.5) AS latency_p50_s, "
-        "quantile_cont(latency_s, 0.95) AS latency_p95_s FROM calls WHERE status = 'ok' "
+        "SELECT request_model AS model, grouping(request_model) = 1 AS every, quantile_cont(latency_s, [0.5, 0.95])[1] AS latency_p50_s, "
+        "quantile_cont(latency_s, [0.5, 0.95])[2] AS latency_p95_s FROM calls WHERE status = 'ok' "
         "GROUP BY GROUPING SETS ((request_model), ()) ORDER BY every, model",
     ),
     "errors_by_type": View(
