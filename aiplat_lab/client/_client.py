@@ -15,7 +15,7 @@ from aiplat_lab.client._reading import GatewayReader, Reader, SnapshotReader
 from aiplat_lab.client._sending import HEADERS, PATH, Sending, checked, error_of
 from aiplat_lab.client._stream import Stream
 from aiplat_lab.client._wire import Pool, Target
-from aiplat_lab.core.errors import GatewayUnavailable, UsageError
+from aiplat_lab.core.errors import GatewayUnavailable, UsageError, did_you_mean
 from aiplat_lab.core.settings import Environment, Home, Secret, environment
 from aiplat_lab.core.types import Attribution, CacheMode, Json, Message, Request, Response
 from aiplat_lab.gateway.process import held, stopped, terminate
@@ -294,7 +294,15 @@ class Client:
         """The attribution of a call: what was given, and the environment's where nothing was."""
         if who is None:
             return self._who
-        return _filled(who if isinstance(who, Attribution) else Attribution.from_json(dict(who)), self._who)
+        if isinstance(who, Attribution):
+            return _filled(who, self._who)
+        known = [f.name for f in fields(Attribution)]
+        if not isinstance(who, Mapping):
+            raise UsageError(f'the attribution must be a dict such as {{"team": "risk"}}, not {str(who)[:40]!r}')
+        for name in who:
+            if name not in known:
+                raise UsageError(f"an attribution has no {name!r}.{did_you_mean(str(name), known)} It holds {', '.join(known)}.")
+        return _filled(Attribution.from_json(dict(who)), self._who)
 
 
 def _filled(given: Attribution, known: Attribution) -> Attribution:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from aiplat_lab.client._sending import HEADERS, MOST_SENDS, checked, error_of, pause_s
+from aiplat_lab.client._sending import HEADERS, MOST_SENDS, checked, encoded, error_of, pause_s
 from aiplat_lab.client._wire import Pool, Reply, unreachable
 from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.settings import Home
@@ -84,11 +83,11 @@ class GatewayReader:
         Raises:
             AiplatError: as the gateway says, or there is no gateway.
         """
-        body = b"" if data is None else json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+        body = b"" if data is None else encoded(data)
         return checked(self._exchange(method, path, {**HEADERS, "Accept": "application/json"}, body, again=again))
 
     def _arrow(self, path: str, data: Any) -> bytes:  # Any: JSON
-        body = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+        body = encoded(data)
         reply = self._exchange("POST", path, {**HEADERS, "Accept": _ARROW}, body, again=True)
         if reply.status != 200:
             raise error_of(reply)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from aiplat_lab.client._wire import Reply, Target, unreachable
-from aiplat_lab.core.errors import AiplatError, CallLost, GatewayUnavailable, from_wire
+from aiplat_lab.core.errors import AiplatError, CallLost, GatewayUnavailable, UsageError, from_wire
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Request
 
@@ -20,6 +20,18 @@ HEADERS = {"Content-Type": "application/json"}
 def pause_s(sent: int) -> float:
     """Seconds to wait before something is sent again: a process that was just killed may take connections a moment longer."""
     return 0.0 if sent <= 1 else 0.02 * 4 ** (sent - 2)
+
+
+def encoded(data: Any) -> bytes:  # Any: JSON, or not
+    """What is sent to the gateway, as JSON.
+
+    Raises:
+        UsageError: it holds something that JSON cannot.
+    """
+    try:
+        return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"this cannot be sent: {error}. Settings and records hold texts, numbers, lists and dicts.") from None
 
 
 class Sending:
@@ -37,9 +49,13 @@ class Sending:
         self._renewed = False
 
     def body(self) -> bytes:
-        """What to send now."""
+        """What to send now.
+
+        Raises:
+            UsageError: it holds something that JSON cannot.
+        """
         self.sent += 1
-        return json.dumps(self.request.to_json(), ensure_ascii=False).encode("utf-8", "replace")
+        return encoded(self.request.to_json())
 
     def broke(self, error: OSError, *, shown: bool = False) -> float:
         """The connection broke; gives the seconds after which the call is to be sent again.
