@@ -209,15 +209,18 @@ _KIND_CALL = '"kind":"call"'
 def _members(row: Row, writers: tuple[tuple[str, str, Callable[[Any], str]], ...]) -> list[str]:
     parts = []
     get = row.get
-    for name, prefix, write in writers:
-        value = get(name)
-        if value is not None:
-            try:
-                text = write(value)
-            except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
-                raise LedgerError(f"{name} of a call cannot be {value!r}: {error}") from None
-            if text:
+    name, value = "", None
+    try:
+        for name, prefix, write in writers:
+            value = get(name)
+            if value is None:
+                continue
+            if type(value) is str and write is _text:
+                parts.append(prefix + _quote(value))
+            elif text := write(value):
                 parts.append(prefix + text)
+    except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+        raise LedgerError(f"{name} of a call cannot be {value!r}: {error}") from None
     return parts
 
 
