@@ -56,8 +56,9 @@ def names(kind: Kind) -> list[str]:
 
 
 def _load_plugins() -> None:
-    """Imports every module that an installed distribution lists under the group, each once."""
+    """Imports every module that an installed distribution lists under the group, each once; ours come when first wanted."""
+    ours = set(BUILT_IN.values())
     for point in entry_points(group=GROUP):
-        if point.value not in _loaded:
+        if point.value not in _loaded and point.value not in ours:
             _loaded.add(point.value)
             import_module(point.value.split(":")[0])
