@@ -177,7 +177,7 @@ def _checked(path: Path, scratch: Path) -> Database:
         with database.cursor() as con:
             row = con.execute(
                 "SELECT (SELECT coalesce(sum(rows), 0) FROM loads), (SELECT count(*) FROM call_rows) + (SELECT count(*) FROM records) "
-                "+ (SELECT count(*) FROM quarantine), (SELECT max(seq) FROM (SELECT max(seq) AS seq FROM call_rows UNION ALL "
+                "+ (SELECT count(seq) FROM quarantine), (SELECT max(seq) FROM (SELECT max(seq) AS seq FROM call_rows UNION ALL "
                 "SELECT max(seq) FROM records UNION ALL SELECT max(seq) FROM quarantine))"
             ).fetchone()
         if row is None or row[0] != row[1]:

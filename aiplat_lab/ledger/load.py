@@ -176,7 +176,7 @@ class Loader:
         """Rows and offset, in one transaction; gives the number of rows of the chain."""
         rows = [line for line in found if line.name in ("call", "record")]
         refused = [(line, reason, _seq(line)) for line, reason in poison]
-        count = len(rows) + len(refused)
+        count = len(rows) + sum(seq is not None for _, _, seq in refused)
         head: tuple[int, str] | tuple[None, None] = (None, None)
         if rows:
             head = (_seq(rows[-1]) or 0, rows[-1].hash)

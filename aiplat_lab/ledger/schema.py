@@ -61,7 +61,7 @@ _OUT = ", ".join("coalesce(link, lag(hash) OVER (ORDER BY seq)) AS prev_hash" if
 _DEFINITIONS: tuple[str, ...] = (
     f"CREATE OR REPLACE VIEW calls AS SELECT {_OUT} FROM call_rows",
     "CREATE OR REPLACE VIEW chain AS SELECT seq, 'call' AS kind, hash FROM call_rows UNION ALL "
-    "SELECT seq, kind, hash FROM records UNION ALL SELECT seq, 'quarantined', hash FROM quarantine",
+    "SELECT seq, kind, hash FROM records UNION ALL SELECT seq, 'quarantined', hash FROM quarantine WHERE seq IS NOT NULL",
     "CREATE OR REPLACE MACRO payload(wanted) AS (SELECT any_value(p.body) FROM payloads p "
     "WHERE p.prefix = ('0x' || left(wanted, 16))::UBIGINT AND coalesce(p.hash, wanted) = wanted)",
     *(f"CREATE OR REPLACE VIEW {name} AS {view.as_view()}" for name, view in VIEWS.items() if view.whole),

@@ -187,8 +187,8 @@ class Store:
         there = self.run(lambda: self._erase(digest))
         self._archiver.submit(lambda: None).result()  # what was sealed before is archived
         with self._archiving:
-            self.archive.erase(digest)
-        return there
+            archived = self.archive.erase(digest)
+        return there or archived > 0
 
     def _erase(self, digest: str) -> bool:
         self._writer.rotate()
@@ -198,6 +198,7 @@ class Store:
         count = self._con.execute(
             "DELETE FROM payloads WHERE prefix = $1 AND coalesce(hash, sha256(body)) = $2 RETURNING prefix", [prefix, digest]
         ).fetchall()
+        self._con.execute("DELETE FROM quarantine WHERE name = 'payload' AND hash = $1", [digest])
         self._con.execute("CHECKPOINT")
         for path in self._sealed.values():
             path.write_bytes(without_payload(path.read_bytes(), digest))
