@@ -118,6 +118,16 @@ class Lock:
             time.sleep(_POLL_S)
         return True
 
+    def intact(self) -> bool:
+        """Whether the file at the path is still the one that is held, and not another in its place."""
+        if self._fd is None:
+            return False
+        try:
+            there, ours = self._path.stat(), os.fstat(self._fd)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
     def release(self) -> None:
         """Lets the lock go, if it is held."""
         if self._fd is not None:

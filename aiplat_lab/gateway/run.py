@@ -50,7 +50,7 @@ def run(home: Home, *, background: bool) -> int:
         lock = _only_one(home)
         ledger = Ledger.open(home, durability=settings.gateway.durability)
         try:
-            asyncio.run(_live(home, settings, ledger, background=background))
+            asyncio.run(_live(home, settings, ledger, lock, background=background))
         finally:
             ledger.close()
     except AiplatError as error:
@@ -71,7 +71,7 @@ def _only_one(home: Home) -> Lock:
     return lock
 
 
-async def _live(home: Home, settings: Settings, ledger: Ledger, *, background: bool) -> None:
+async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, background: bool) -> None:
     """From the opened ledger to the end of the last call."""
     door = Door(home=home, settings=settings, ledger=ledger, gateway=Gateway(settings, ledger), started_at=utc_now(), fault=fault)
     listening: Listening | None = None
@@ -91,7 +91,7 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, *, background: b
         gc.enable()
         for name in (signal.SIGTERM, signal.SIGINT):
             _on_signal(name, door.stop)
-        await _until_stopped(door, background=background)
+        await _until_stopped(door, lock, background=background)
     finally:
         home.gateway_file.unlink(missing_ok=True)  # the next client starts another one, which waits for our lock
         if listening is not None:
@@ -101,7 +101,7 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, *, background: b
     logger.info("stopped")
 
 
-async def _until_stopped(door: Door, *, background: bool) -> None:
+async def _until_stopped(door: Door, lock: Lock, *, background: bool) -> None:
     idle_s = door.settings.gateway.idle_s
     door.last_active = time.monotonic()
     while not door.stop.is_set():
@@ -113,11 +113,11 @@ async def _until_stopped(door: Door, *, background: bool) -> None:
         if idle_s and not door.active and time.monotonic() - door.last_active > idle_s:
             logger.info("no client for %.0f s", idle_s)
             return
-        if read_address(door.home) is None and door.address is not None and door.home.path.is_dir():
-            write_address(door.home, door.address)  # somebody removed it; without it, nobody finds us
-        if not door.home.path.is_dir():
-            logger.warning("the home %s is gone", door.home.path)
+        if not lock.intact():
+            logger.warning("the home %s was taken away or made anew; another gateway may start there, so this one ends", door.home.path)
             return
+        if read_address(door.home) is None and door.address is not None:
+            write_address(door.home, door.address)  # somebody removed it; without it, nobody finds us
         if background:
             _cap_log(door.home)
 

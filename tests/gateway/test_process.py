@@ -371,3 +371,12 @@ def test_requests_in_many_threads_share_few_connections(place: Served):
     for thread in threads:
         thread.join(30)
     assert sorted(results) == sorted(f"number {number}" for number in range(16))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc for the process")
+def test_a_gateway_whose_lock_was_taken_away_ends_so_that_no_second_one_lives_beside_it(place: Served):
+    pid = place.client.status()["pid"]
+    place.home.gateway_lock.unlink()
+    place.home.gateway_lock.touch()  # as a folder that was removed and made again has it
+    assert wait_for(lambda: not Path(f"/proc/{pid}").exists(), 15)
+    assert place.client.status()["pid"] != pid
