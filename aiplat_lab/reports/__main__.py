@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def _act(arguments: argparse.Namespace) -> list[dict[str, str]]:
 def main() -> int:
     """Runs one action and gives the exit code: 0, 1 (it failed) or 2 (used wrongly)."""
     arguments = _arguments()
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nbclient's watch over a kernel that died ends with an error of its own
     try:
         rows = _act(arguments)
     except AiplatError as error:

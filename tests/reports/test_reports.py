@@ -120,7 +120,6 @@ def _execute(notebook: Path, tmp_path: Path, **limits: Any) -> None:
         ("raise ValueError('the data is not there')", {}, "ValueError: the data is not there"),
         ("import time; time.sleep(60)", {"timeout_s": 2}, "longer than 2 s"),
         ("for _ in range(10_000): print('x' * 1000, flush=True)", {"max_output_mb": 1}, "more than 1 MB"),
-        ("import os; os._exit(3)", {}, "cannot be executed"),
     ],
 )
 def test_a_notebook_that_fails_is_kept_aside(cell: str, limits: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -130,6 +129,15 @@ def test_a_notebook_that_fails_is_kept_aside(cell: str, limits: dict[str, Any], 
     assert len(caught.value.message.encode()) <= 800
     assert not (tmp_path / "done.ipynb").exists()
     assert (tmp_path / "done.failed.ipynb").exists()
+
+
+def test_a_kernel_that_dies_is_one_sentence(home: Home, tmp_path: Path) -> None:
+    notebook = _notebook(tmp_path / "book.ipynb", "import os; os._exit(3)")
+    words = ["execute", str(notebook), "--out", str(tmp_path / "done.ipynb"), "--home", str(home.path)]
+    done = subprocess.run([sys.executable, "-m", "aiplat_lab.reports", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Kernel died" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "done.ipynb").exists()
 
 
 def test_a_file_that_is_no_notebook(tmp_path: Path) -> None:
