@@ -162,7 +162,8 @@ def main() -> None:
             from ledger.killing import kill_rounds
 
             result = kill_rounds(work / "kill", rounds=given.kills)
-            say(f"{given.kills} kills: acknowledged / lost / doubled", f"{result.acked:,} / {result.lost} / {result.doubled}")
+            counts = f"{result.acked:,} / {result.lost} / {result.doubled} / {result.broken}"
+            say(f"{given.kills} kills: acknowledged / lost / doubled / broken chains", counts)
             return
         acks(work / "acks", durability="process", count=5_000)
         disk(work / "disk")
