@@ -35,8 +35,8 @@ def main() -> None:
         variables = {**kept, "AIPLAT_HOME": str(folder / "home"), "AIPLAT_MODELS": str(given.models or folder / "models")}
         binaries = folder / "venv" / "bin"
         steps: list[tuple[str, list[str]]] = [
-            ("virtual environment", [sys.executable, "-m", "venv", str(folder / "venv")]),
-            ("pip install .[local,reports]", [str(binaries / "pip"), "install", "-q", f"{ROOT}[local,reports]"]),
+            ("virtual environment", [sys.executable, "-m", "venv", "--upgrade-deps", str(folder / "venv")]),
+            ("pip install .[local,reports]", [str(binaries / "pip"), "install", "-q", "--no-compile", f"{ROOT}[local,reports]"]),
             ("weights", [str(binaries / "aiplat"), "model", "pull", "smollm2"]),
             ("first real answer", [str(binaries / "python"), "-c", ASK]),
         ]
