@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from aiplat_lab.cli._frame import Commands, command, home_of, local_client_of, say, show
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import ReportError
-from aiplat_lab.core.settings import shipped
+from aiplat_lab.core.settings import enter, shipped
 from aiplat_lab.core.text import money, seconds
 from aiplat_lab.core.types import Attribution, Response
 from aiplat_lab.providers import weights
@@ -56,7 +57,10 @@ def _quickstart(arguments: argparse.Namespace) -> int:
         _next_step(home.settings_file)
         return 0
     _next_step(home.settings_file)
+    enter(home)  # the kernels of this JupyterLab use it too
     words = [sys.executable, "-m", "jupyterlab", str(notebook), *(["--port", str(arguments.port)] if arguments.port else [])]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        words.append("--allow-root")  # in a container one is root; Jupyter would stop here and ask for this
     return subprocess.call(words)  # noqa: S603
 
 

@@ -507,10 +507,16 @@ def environment() -> Environment:
     )
 
 
-def enter_headless(home: Home) -> None:
-    """Tells this process and the kernels it starts that nobody watches, and which home is theirs."""
-    os.environ["AIPLAT_HEADLESS"] = "1"
+def enter(home: Home, *, headless: bool = False) -> None:
+    """Tells this process and those it starts which home is theirs.
+
+    Args:
+        home: the home.
+        headless: also that nobody watches.
+    """
     os.environ["AIPLAT_HOME"] = str(home.path)
+    if headless:
+        os.environ["AIPLAT_HEADLESS"] = "1"
 
 
 def secret(reference: str) -> Secret:

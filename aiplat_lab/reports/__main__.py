@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from aiplat_lab.core.errors import AiplatError, UsageError
-from aiplat_lab.core.settings import Home, enter_headless, environment
+from aiplat_lab.core.settings import Home, enter, environment
 from aiplat_lab.reports._execute import execute
 from aiplat_lab.reports._run import report_names, run_report
 
@@ -53,7 +53,7 @@ def _parameters(words: list[str]) -> dict[str, object]:
 
 def _act(arguments: argparse.Namespace) -> list[dict[str, str]]:
     home = Home(arguments.home.expanduser().absolute()) if arguments.home else environment().home
-    enter_headless(home)
+    enter(home, headless=True)
     if arguments.action == "list":
         return [{"report": name} for name in report_names()]
     if arguments.action == "execute":
