@@ -50,7 +50,7 @@ class _LimitedEngine(Engine):  # type: ignore[misc]  # papermill comes without t
             nb_man,
             kernel_name=kernel_name,
             startup_timeout=60,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its remarks on plain TCP and on its own end are not the reader's concern
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its remarks on plain TCP and its own end concern no reader
             timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
             resources={"metadata": {"path": options["folder"]}},
         )
