@@ -138,8 +138,9 @@ class Route:
                         call.flags.append("retried")
                     await asyncio.sleep(pause_s)
         except TimeoutError:
+            own_s = None if more else call.request.timeout_s  # what is left of it is a little less, and nobody's figure
             raise ProviderError(
-                f"{deployment.name} gave no answer within {limit_s:.3g} s. Try again, raise the time limit, or use another model.",
+                f"{deployment.name} gave no answer within {own_s or limit_s:.3g} s. Try again, raise the time limit, or use another model.",
                 provider=deployment.provider,
                 model=deployment.model,
                 retryable=True,
