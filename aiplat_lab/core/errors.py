@@ -170,6 +170,10 @@ class QueryError(LedgerError):
     """The question to the ledger is wrong: a statement that is not read-only or not SQL, an unknown view or filter."""
 
 
+class RecordExists(LedgerError):
+    """A record of that kind and id is there already, and it was to be the first: somebody else was quicker."""
+
+
 class PromptError(AiplatError):
     """A prompt cannot be rendered: an undefined variable, a template with a mistake."""
 

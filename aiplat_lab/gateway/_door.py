@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from threading import Lock
 from types import UnionType
 from typing import Any, Protocol, TypeVar
 
@@ -76,6 +77,8 @@ class Door:
     """Set when the process is to end."""
     address: Address | None = None
     readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="aiplat-read"))
+    recording: Lock = field(default_factory=Lock)
+    """Held while a record is written that must be the first of its id."""
     active: int = 0
     """Requests under way."""
     began: float = field(default_factory=time.monotonic)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, LedgerError, UsageError
+from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UsageError
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.times import period_start, with_moments
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now
@@ -32,6 +33,7 @@ from aiplat_lab.gateway._door import (
 )
 from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
+from aiplat_lab.ledger import Receipt, check_record
 
 ARROW = "application/vnd.apache.arrow.stream"
 _TEAM_VIEWS = frozenset({"totals", "spend_by_day", "spend_by_team", "spend_by_project", "spend_by_model", "spend_by_user"})
@@ -217,13 +219,30 @@ async def export(door: Door, request: web.Request, caller: Caller) -> web.Stream
 
 
 async def record(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`POST /api/records`: appends a record that is no call."""
+    """`POST /api/records`: appends records of one kind, `row` or `rows`; with `first` only where none of that id is there yet."""
     body = await read_json(request)
-    kind, row = wanted(body, "kind", str, "the kind of the record"), wanted(body, "row", dict, "an object")
-    if kind in {"call", "key"}:
-        raise UsageError(f"a record of kind {kind!r} is written by the gateway alone")
-    receipt = await door.read(lambda: door.ledger.record(kind, row))
+    kind = wanted(body, "kind", str, "the kind of the record")
+    rows = wanted(body, "rows", list, "a list of objects") if "rows" in body else [wanted(body, "row", dict, "an object")]
+    for row in rows:
+        if not isinstance(row, dict):
+            raise UsageError("the field 'rows' must be a list of objects")
+        check_record(kind, row)
+    first = body.get("first") is True
+
+    def work() -> Receipt:
+        with door.recording if first else nullcontext():
+            if first:
+                _refuse_known(door, kind, rows)
+            return [door.ledger.record(kind, row) for row in rows][-1]
+
+    receipt = await door.read(work)
     return json_reply({"seq": receipt.seq, "hash": receipt.hash})
+
+
+def _refuse_known(door: Door, kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        if door.ledger.view_rows("record", {"kind": kind, "id": row["id"]}):
+            raise RecordExists(f"{kind} {row['id']!r} is there already: somebody else was quicker")
 
 
 async def create_key(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:

@@ -32,6 +32,7 @@ from aiplat_lab.core.errors import (
     ProviderError,
     QueryError,
     RateLimited,
+    RecordExists,
     UnknownModel,
     UsageError,
     redact,
@@ -114,6 +115,7 @@ _STATUS: tuple[tuple[type[AiplatError], int], ...] = (
     (CallLost, 410),
     (ConfigError, 500),
     (QueryError, 400),
+    (RecordExists, 409),
     (LedgerError, 500),
 )
 _PROVIDER_STATUS = {
