@@ -62,6 +62,7 @@ class Ledger:
         self._seq, self._hash = 0, GENESIS
         self._closed = False
         self._spool: Spool | None = None
+        self._watchers: list[tuple[frozenset[str], Callable[[str, Row], None]]] = []
         self.incidents: list[str] = []
         """What was found damaged or went wrong since the ledger was opened, one sentence each."""
         self._lock_fd = _lock(home.path / "ledger.lock")
@@ -174,7 +175,20 @@ class Ledger:
             if spool.size > _SEGMENT_BYTES:
                 self._next_segment()
         spool.sync()
+        if kind != "call":
+            for kinds, told in self._watchers:
+                if kind in kinds:
+                    told(kind, row)
         return receipt
+
+    def watch(self, kinds: Iterable[str], told: Callable[[str, Row], None]) -> None:
+        """Tells of each record of these kinds from now on, once it is acknowledged, in the thread that recorded it.
+
+        Args:
+            kinds: kinds of records; calls are not told.
+            told: takes the kind and the row; it is quick, does not raise, and is ready for any thread.
+        """
+        self._watchers.append((frozenset(kinds), told))
 
     def load_rows(self, rows: Iterable[tuple[Row, Mapping[str, bytes]]], *, demo: bool = False) -> int:
         """Records many calls, each with its payloads, through the same chain, and loads them; gives their number.
