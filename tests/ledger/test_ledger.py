@@ -387,7 +387,7 @@ def test_the_time_it_takes_to_acknowledge(home: Home) -> None:
 
 
 def test_who_watches_a_kind_is_told_once_it_is_recorded(tmp_path: Path) -> None:
-    told: list[tuple[str, Any]] = []
+    told: list[tuple[str, str, int]] = []
     with Ledger.open(Home(tmp_path / "home")) as ledger:
         ledger.watch(["prompt_label"], lambda kind, row: told.append((kind, row["id"], ledger.head.seq)))
         ledger.record("schedule", {"id": "other"})
