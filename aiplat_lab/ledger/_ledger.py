@@ -58,6 +58,7 @@ class Ledger:
         self._pid = os.getpid()
         self._write = threading.Lock()
         self._open_calls: dict[str, bytes] = {}
+        self._listeners: dict[str, list[Callable[[Row], None]]] = {}
         self._known: set[str] = set()
         self._seq, self._hash = 0, GENESIS
         self._closed = False
@@ -170,11 +171,21 @@ class Ledger:
             self._take(receipt, (digest for digest, _ in before))
             if kind == "call":
                 self._open_calls.pop(prepared.id, None)
+            for heard in self._listeners.get(kind, ()):
+                heard(row)
             spool = self._writing()
             if spool.size > _SEGMENT_BYTES:
                 self._next_segment()
         spool.sync()
         return receipt
+
+    def listen(self, kind: str, heard: Callable[[Row], None]) -> None:
+        """Tells `heard` of every record of a kind from now on, in their order, as soon as it is acknowledged.
+
+        It is told by whichever thread records, while others wait to write: it must be quick, must not raise, and must leave the
+        ledger alone.
+        """
+        self._listeners.setdefault(kind, []).append(heard)
 
     def load_rows(self, rows: Iterable[tuple[Row, Mapping[str, bytes]]], *, demo: bool = False) -> int:
         """Records many calls, each with its payloads, through the same chain, and loads them; gives their number.
