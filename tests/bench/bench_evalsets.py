@@ -12,26 +12,29 @@ import math
 import sys
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evalsets"))
 
-from evalsetkit import SCORE, SIZES, PromptFile, card, prompts, samples
+from evalsetkit import SCORE, SIZES, card, prompts, samples
 
 from aiplat_lab.client import Client, connect
+from aiplat_lab.prompts import Prompt
 
 
-def scores(client: Client, one: PromptFile, model: str, kept: Any) -> list[float]:
+def scores(client: Client, one: Prompt, model: str, kept: Any) -> list[float]:
     """The score of each sample, in the order of the file."""
-    name = one.head["evalset"]
+    name = one.evalset
     score = SCORE[card(name)[0]["scorers"][0]]
     found = []
     for sample in samples(name):
-        response = client.chat(one.messages(sample["input"]), model=model, cache="off", timeout_s=600, **one.settings())
+        values = {name: value for name, value in sample["input"].items() if name in one.variables}
+        response = client.chat(replace(one.request(values, model=model), cache="off", timeout_s=600))
         found.append(score(response.text, sample))
         if kept:
-            row = {"set": name, "prompt": one.head["name"], "model": model, "id": sample["id"], "answer": response.text, "score": found[-1]}
+            row = {"set": name, "prompt": one.name, "model": model, "id": sample["id"], "answer": response.text, "score": found[-1]}
             kept.write(json.dumps(row, ensure_ascii=False) + "\n")
     return found
 
@@ -51,14 +54,14 @@ def compare(client: Client, name: str, model: str, kept: Any) -> None:
     """Prints the score of each prompt of a set, and the difference of each to the first."""
     clusters = [sample["cluster"] for sample in samples(name)]
     first: tuple[str, list[float]] | None = None
-    for one in sorted((one for one in prompts() if one.head["evalset"] == name), key=lambda one: one.path.parent.name != "library"):
+    for one in sorted((one for one in prompts() if one.evalset == name), key=lambda one: "library" not in one.source):
         values = scores(client, one, model, kept)
         mean, low, high = interval(values, clusters)
-        line = f"{name:24} {one.head['name']:24} {model:16} {mean:6.3f} [{low:.3f}, {high:.3f}] n={len(values)} full={sum(v == 1 for v in values)}"
+        line = f"{name:24} {one.name:24} {model:16} {mean:6.3f} [{low:.3f}, {high:.3f}] n={len(values)} full={sum(v == 1 for v in values)}"
         if first:
             apart, low, high = interval([left - right for left, right in zip(first[1], values, strict=True)], clusters)
             line += f"  {first[0]} is {apart:+.3f} [{low:+.3f}, {high:+.3f}]"
-        first = first or (one.head["name"], values)
+        first = first or (one.name, values)
         print(line, flush=True)
 
 

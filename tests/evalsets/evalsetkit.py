@@ -1,6 +1,6 @@
-"""Reads the shipped evalsets, their cards and the prompts that are measured on them, and scores answers plainly.
+"""Reads the shipped evalsets and their cards plainly, and scores answers by rules of its own.
 
-It uses none of the package's own readers, so that a mistake in those does not hide one in the data.
+It uses none of the package's own readers of evalsets, so that a mistake in those does not hide one in the data.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from aiplat_lab.prompts import Prompt, load
 
 ROOT = Path(__file__).resolve().parents[2]
 EVALSETS = ROOT / "evalsets"
@@ -32,8 +31,6 @@ SIZES = {
     "ticket-sentiment": 24,
 }
 """The shipped evalsets, and how many samples each holds."""
-_HEADING = re.compile(r"^# (system|user|assistant)[ \t]*\n", re.MULTILINE)
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 Sample = dict[str, Any]
 
 
@@ -58,46 +55,15 @@ def card(name: str) -> tuple[dict[str, Any], str]:
     return front((EVALSETS / name / "card.md").read_text("utf-8"))
 
 
-@dataclass(frozen=True)
-class PromptFile:
-    """A prompt as its file has it."""
-
-    path: Path
-    head: Mapping[str, Any]
-    blocks: tuple[tuple[str, str], ...] = field(default=())
-
-    @property
-    def text(self) -> str:
-        """All of its messages, templates unfilled, and the examples and defaults of its variables."""
-        return "\n\n".join([*(text for _, text in self.blocks), *texts(self.head["variables"])])
-
-    def messages(self, given: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The messages for one sample's variables."""
-        known = self.head["variables"]
-        values = {name: one["default"] for name, one in known.items() if "default" in one}
-        values |= {name: value for name, value in given.items() if name in known}
-        return [{"role": role, "content": _ENVIRONMENT.from_string(text).render(values)} for role, text in self.blocks]
-
-    def settings(self) -> dict[str, Any]:
-        """The settings of its requests, the output schema among them."""
-        found = dict(self.head["settings"])
-        if self.head.get("output"):
-            found["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.head["output"]["schema"]}}
-        return found
-
-
-def prompt(path: Path) -> PromptFile:
-    """The prompt in a file."""
-    head, body = front(path.read_text("utf-8"))
-    before, *parts = _HEADING.split(body)
-    assert not before.strip()
-    blocks = tuple(zip(parts[::2], (text.strip("\n") for text in parts[1::2]), strict=True))
-    return PromptFile(path, head, blocks)
-
-
-def prompts() -> list[PromptFile]:
+def prompts() -> list[Prompt]:
     """Every prompt that is shipped: the library, and those beside the evalsets."""
-    return [prompt(path) for path in sorted([*LIBRARY.glob("*.prompt.md"), *EVALSETS.glob("*/prompts/*.prompt.md")])]
+    return [load(path) for path in sorted([*LIBRARY.glob("*.prompt.md"), *EVALSETS.glob("*/prompts/*.prompt.md")])]
+
+
+def held(prompt: Prompt) -> str:
+    """Every text in a prompt: its messages unfilled, and the defaults and examples of its variables."""
+    of_variables = [text for one in prompt.variables.values() for text in texts([one.default, one.example])]
+    return "\n\n".join([*(block.text for block in prompt.messages), *of_variables])
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------
@@ -129,7 +95,8 @@ def texts(value: Any) -> Iterator[str]:
 def found(keyword: str, text: str) -> bool:
     """Whether a keyword, or one of its alternatives between `|`, begins a word of the text; a number must end there too."""
     return any(
-        re.search(rf"(?<!\w){re.escape(one)}" + (r"(?!\d)" if one[-1:].isdigit() else ""), text, re.IGNORECASE) for one in keyword.split("|")
+        re.search(rf"(?<!\w){re.escape(one)}" + (r"(?!\d)" if one[-1:].isdigit() else ""), text, re.IGNORECASE)
+        for one in keyword.split("|")
     )
 
 
@@ -174,7 +141,7 @@ def fields(answer: str, sample: Sample) -> float:
 def _same(given: Any, wanted: Any) -> bool:
     if isinstance(wanted, int | float):
         return isinstance(given, int | float) and abs(given - wanted) < 1e-9
-    return isinstance(given, str | int | float) and plain(str(given)) == plain(str(wanted))
+    return isinstance(given, str | int | float) and words(str(given)) == words(str(wanted))
 
 
 def short_answer(answer: str, sample: Sample) -> float:

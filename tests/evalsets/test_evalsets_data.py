@@ -7,10 +7,13 @@ import re
 from collections import Counter, defaultdict
 from datetime import date
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
-from evalsetkit import EVALSETS, LIBRARY, SCORE, SIZES, accepted, card, found, grams, plain, prompts, samples, texts, words
+from evalsetkit import EVALSETS, LIBRARY, SCORE, SIZES, accepted, card, found, grams, held, plain, prompts, samples, texts, words
+
+from aiplat_lab import prompts as registry
 
 FIELDS = {"id", "input", "target", "slices", "cluster", "rationale"}
 CARD = {"name", "title", "language", "licence", "source", "purpose", "size", "made_by", "limits", "scorers"}
@@ -89,7 +92,7 @@ def test_no_two_samples_are_the_same_or_nearly_so(name: str) -> None:
 @every_set
 def test_the_card_is_complete_and_true(name: str) -> None:
     fields, prose = card(name)
-    assert CARD <= fields.keys()
+    assert fields.keys() >= CARD
     assert fields["name"] == name
     assert fields["licence"] == "Apache-2.0"
     assert fields["language"] == "en-GB"
@@ -99,8 +102,8 @@ def test_the_card_is_complete_and_true(name: str) -> None:
     assert f"# {name}\n" in prose
     assert "bench_evalsets.py" in prose
     for one in prompts():
-        if one.head["evalset"] == name:
-            assert f"`{one.head['name']}`" in prose, f"the card of {name} has no score of {one.head['name']}"
+        if one.evalset == name:
+            assert f"`{one.name}`" in prose, f"the card of {name} has no score of {one.name}"
 
 
 @every_set
@@ -122,12 +125,12 @@ def test_no_sample_leaks_into_a_prompt(name: str) -> None:
     """No run of eight words stands both in a prompt and in a sample; shorter samples must not stand there whole."""
     rows = samples(name)
     for one in prompts():
-        held, whole = grams(one.text), " ".join(words(one.text))
+        known, whole = grams(held(one)), " ".join(words(held(one)))
         for row in rows:
             fields = {key: value for key, value in row["input"].items() if key not in {"rubric", "task"}}
             for text in texts(fields):
-                assert not (grams(text) & held), (one.path.name, row["id"])
-                assert len(words(text)) < 3 or " ".join(words(text)) not in whole, (one.path.name, row["id"])
+                assert not (grams(text) & known), (one.name, row["id"])
+                assert len(words(text)) < 3 or " ".join(words(text)) not in whole, (one.name, row["id"])
 
 
 # --- each set ---------------------------------------------------------------------------------------------------------
@@ -149,7 +152,9 @@ def test_ticket_classification() -> None:
 
 def _dates(text: str) -> set[date]:
     """Every date that a British reader finds in a text."""
-    found = [(int(day), MONTHS.get(month.lower(), 0), int(year)) for day, month, year in re.findall(r"(\d{1,2}) ([A-Z][a-z]+) (\d{4})", text)]
+    found = [
+        (int(day), MONTHS.get(month.lower(), 0), int(year)) for day, month, year in re.findall(r"(\d{1,2}) ([A-Z][a-z]+) (\d{4})", text)
+    ]
     found += [(int(day), int(month), int(year)) for day, month, year in re.findall(r"(\d{2})/(\d{2})/(\d{4})", text)]
     found += [(int(day), int(month), int(year)) for year, month, day in re.findall(r"(\d{4})-(\d{2})-(\d{2})", text)]
     shared = re.findall(r"(\d{1,2})(?: to \d{1,2}| and \d{1,2})? ([A-Z][a-z]+) (\d{4})", text)
@@ -184,9 +189,7 @@ def test_document_extraction() -> None:
 def _days_stand_in(text: str, days: int) -> bool:
     named = {str(days), *(word for word, number in NUMBER_WORDS.items() if number == days)}
     weeks = {word for word, number in NUMBER_WORDS.items() if number * 7 == days}
-    return bool(
-        re.search(rf"(?<!\d)(?:{'|'.join(named)}) days", text) or (weeks and re.search(rf"(?:{'|'.join(weeks)}) weeks", text))
-    )
+    return bool(re.search(rf"(?<!\d)(?:{'|'.join(named)}) days", text) or (weeks and re.search(rf"(?:{'|'.join(weeks)}) weeks", text)))
 
 
 @pytest.mark.parametrize("kind", ["invoice", "contract"])
@@ -207,8 +210,9 @@ def _fits(value: Any, schema: dict[str, Any]) -> bool:
 def test_the_extraction_prompts_ask_for_the_schemas() -> None:
     wanted = [json.loads((EVALSETS / "document-extraction" / f"{kind}.schema.json").read_text("utf-8")) for kind in ("invoice", "contract")]
     for one in prompts():
-        if one.head["evalset"] == "document-extraction":
-            asked = one.head["output"]["schema"]["anyOf"]
+        if one.evalset == "document-extraction":
+            assert one.output_schema
+            asked = one.output_schema["anyOf"]
             assert [sorted(each["properties"]) for each in asked] == [sorted(each["properties"]) for each in wanted]
 
 
@@ -287,31 +291,41 @@ def test_the_library_holds_its_eight_prompts() -> None:
     assert sorted(path.name.removesuffix(".prompt.md") for path in LIBRARY.glob("*.prompt.md")) == list(WANTED)
 
 
-@pytest.mark.parametrize("one", prompts(), ids=lambda one: one.path.name.removesuffix(".prompt.md"))
-def test_a_prompt_says_what_it_takes_and_where_it_was_measured(one: Any) -> None:
-    head = one.head
-    assert set(head) <= {"name", "description", "model", "settings", "variables", "output", "evalset", "scorers"}
-    assert head["name"] == one.path.name.removesuffix(".prompt.md")
-    assert head["model"] == "smollm2"
-    assert head["settings"]["temperature"] == 0
-    assert head["settings"]["max_tokens"] <= 200
-    assert head["evalset"] in SIZES
-    assert head["scorers"][0] == card(head["evalset"])[0]["scorers"][0]
-    first = samples(head["evalset"])[0]
-    for name, variable in head["variables"].items():
-        assert variable["description"].strip(), name
-        assert variable["type"] in {"string", "integer", "number", "boolean", "array", "object"}
-        assert name in one.text, name
-        assert name in first["input"] or "default" in variable, name
-    if head["settings"].get("completion"):
-        assert [role for role, _ in one.blocks] == ["user"]
-    for row in samples(head["evalset"]):
-        for message in one.messages(row["input"]):
-            assert message["content"].strip()
-            assert "{{" not in message["content"]
+@pytest.mark.parametrize("one", prompts(), ids=lambda one: one.name)
+def test_a_prompt_says_what_it_takes_and_where_it_was_measured(one: registry.Prompt) -> None:
+    assert one.name == Path(one.source).name.removesuffix(".prompt.md")
+    assert one.description.endswith(".")
+    assert one.model == "smollm2"
+    assert one.settings["temperature"] == 0
+    assert one.settings["max_tokens"] <= 200
+    assert one.evalset in SIZES
+    assert one.scorers[0] == card(one.evalset)[0]["scorers"][0]
+    rows = samples(one.evalset)
+    for name, variable in one.variables.items():
+        assert variable.description, name
+        assert name in rows[0]["input"] or not variable.required, name
+    if one.settings.get("completion"):
+        assert [block.role for block in one.messages] == ["user"]
+    for row in rows:
+        request = one.request({name: value for name, value in row["input"].items() if name in one.variables})
+        for message in request.messages:
+            assert message.text().strip()
+            assert "{{" not in message.text()
+        assert ("response_format" in request.settings) is (one.output_schema is not None)
 
 
 def test_each_main_set_has_two_prompts() -> None:
-    counts = Counter(one.head["evalset"] for one in prompts())
+    counts = Counter(one.evalset for one in prompts())
     assert all(counts[name] >= 2 for name in SIZES if SIZES[name] >= 60 or name == "ticket-sentiment")
     assert counts.keys() == set(SIZES)
+    names = [one.name for one in prompts()]
+    assert len(set(names)) == len(names)
+
+
+def test_the_library_is_found_by_name() -> None:
+    assert registry.library_names() == WANTED
+    extract = registry.library("extract")
+    request = extract.request({"text": "Invoice 7", "kind": "invoice"})
+    assert request.settings["response_format"]["json_schema"]["schema"] == extract.output_schema
+    free = extract.request({"text": "Invoice 7", "kind": "invoice"}, settings={"response_format": None})
+    assert free.settings["response_format"] is None
