@@ -94,8 +94,8 @@ def test_all_alike_is_not_proof() -> None:
 def test_graded_with_clusters() -> None:
     a, b = graded(60, shift=0.03, noise=0.05)
     assert compare_paired(a, b, clusters=[i // 4 for i in range(60)]).sentence == (
-        "B is better than A: +3.4 points (95 % interval +2.0 to +4.9, 60 paired samples in 15 clusters, paired permutation of clusters (exact) "
-        "p < 0.001; at this size, true differences under 1.8 points are easily missed)."
+        "B is better than A: +3.4 points (95 % interval +2.0 to +4.9, 60 paired samples in 15 clusters, paired permutation of clusters "
+        "(exact) p < 0.001; at this size, true differences under 1.8 points are easily missed)."
     )
 
 
@@ -123,7 +123,8 @@ def test_latency_in_its_own_unit() -> None:
         (
             (150, 3, 5, 42),
             "pass",
-            "Pass: B is not worse than A by more than the margin of 5 points (+1.0 points, 95 % interval −2.2 to +4.4, 200 paired samples).",
+            "Pass: B is not worse than A by more than the margin of 5 points "
+            "(+1.0 points, 95 % interval −2.2 to +4.4, 200 paired samples).",
         ),
         (
             (40, 30, 4, 26),
