@@ -55,9 +55,10 @@ class Verdict:
 def vote_verdict(wins: Mapping[str, int], *, ties: int = 0, level: float = 0.95, smallest_lead: float = SMALLEST_LEAD) -> Verdict:
     """The verdict of a preference test with two or more variants, after any number of votes and looks.
 
-    Votes must be independent: many votes of one person on one input are not. Ties count for neither. Each variant is compared with each other one on the votes for these two; a winner must beat
-    every other. With k variants each pair is tested at α/(k−1): whoever is truly best, a false winner must first have won a
-    false victory over it, and it takes part in k−1 pairs, so a false winner is ever declared with a chance of at most α.
+    Votes must be independent: many votes of one person on one input are not. Ties count for neither. Each variant is
+    compared with each other one on the votes for these two, and a winner must beat every other. With k variants each
+    pair is tested at α/(k−1): whoever is truly best, a false winner must first have won a false victory over it, and it
+    takes part in k−1 pairs, so a false winner is ever declared with a chance of at most α.
 
     Args:
         wins: votes by variant; at least two variants.

@@ -321,7 +321,7 @@ def restricted_score(a: int, b: int, n: int, difference: float) -> float:
     ("a", "b", "more", "says"),
     [
         ([], [], {}, "at least 1 sample is needed, 0 given"),
-        ([1, 0], [1], {}, "A has 2 samples and B has 1"),
+        ([1, 0], [1], {}, "A has 2 and B has 1 samples"),
         ([1, math.nan], [1, 0], {}, "A: sample 1 is nan, and 1 of 2 are not finite"),
         ([1, None], [1, 0], {}, "A: sample 1 is nan"),
         ([1, 0], [math.inf, 0], {}, "B: sample 0 is inf"),
