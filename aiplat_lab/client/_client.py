@@ -19,6 +19,7 @@ from aiplat_lab.core.errors import GatewayUnavailable, UsageError, did_you_mean
 from aiplat_lab.core.settings import Environment, Home, Secret, environment
 from aiplat_lab.core.types import Attribution, CacheMode, Json, Message, Request, Response
 from aiplat_lab.gateway.process import held, stopped, terminate
+from aiplat_lab.gateway.reading import plain
 
 if TYPE_CHECKING:
     import polars
@@ -37,6 +38,26 @@ class Client:
         self._who = who
         self._snapshot = snapshot
         self._sealed: SnapshotReader | None = None
+
+    @property
+    def home(self) -> Home:
+        """The home whose own gateway this asks, or in which copies are kept where it asks a shared one."""
+        return self._pool.target.home
+
+    @property
+    def url(self) -> str:
+        """The shared gateway's address; empty for the home's own."""
+        return self._pool.target.url
+
+    @property
+    def who(self) -> Attribution:
+        """Who asks, as far as the environment says."""
+        return self._who
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it reads a sealed snapshot and no gateway."""
+        return self._snapshot is not None
 
     # --- asking models ----------------------------------------------------------------------------------------------
 
@@ -177,14 +198,32 @@ class Client:
 
     # --- the gateway ------------------------------------------------------------------------------------------------
 
-    def record(self, kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    def record(self, kind: str, row: Mapping[str, Any], *, first: bool = False) -> dict[str, Any]:
         """Appends a record to the ledger; gives its `seq` and `hash`.
 
+        A record that has an `id` may be sent twice where the gateway goes away meanwhile; what reads it folds by the id.
+
+        Args:
+            kind: one of the kinds in `ledger/kinds`.
+            row: its fields, and its `id`.
+            first: whether it is refused where a record of that kind and id is there already.
+
         Raises:
+            UsageError: the row is not of that kind.
+            RecordExists: with `first`, there is one.
             LedgerError: it cannot be written.
             GatewayUnavailable: the gateway went away; whether the record was written is then not known.
         """
-        return self.post("/api/records", {"kind": kind, "row": dict(row)})
+        return self._append({"kind": kind, "row": dict(row), "first": first}, again=bool(row.get("id")) and not first)
+
+    def record_all(self, kind: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Appends many records of one kind in one go, in their order; as `record` otherwise."""
+        return self._append({"kind": kind, "rows": [dict(row) for row in rows]}, again=all(row.get("id") for row in rows))
+
+    def _append(self, body: Mapping[str, Any], *, again: bool) -> dict[str, Any]:
+        self._need_gateway()
+        receipt: dict[str, Any] = self._gateway.ask("POST", "/api/records", plain(body), again=again)
+        return receipt
 
     def status(self) -> dict[str, Any]:
         """The gateway's state: `version`, `pid`, `http`, `in_flight`, `spend_today_usd`, `budgets`, `incidents`, …"""

@@ -68,6 +68,10 @@ class UsageError(AiplatError):
     """A command, option or argument was used wrongly; nothing was begun."""
 
 
+class UnknownCall(UsageError):
+    """There is no call of that id, or it is not over yet."""
+
+
 class UnknownModel(ConfigError):
     """No model of that name is set up; the text offers the nearest names."""
 
@@ -168,6 +172,10 @@ class LedgerError(AiplatError):
 
 class QueryError(LedgerError):
     """The question to the ledger is wrong: a statement that is not read-only or not SQL, an unknown view or filter."""
+
+
+class RecordExists(LedgerError):
+    """A record of that kind and id is there already, and it was to be the first: somebody else was quicker."""
 
 
 class PromptError(AiplatError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, LedgerError, UsageError
+from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UnknownCall, UsageError
 from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now
 from aiplat_lab.core.version import VERSION
@@ -32,6 +34,7 @@ from aiplat_lab.gateway._door import (
 )
 from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
+from aiplat_lab.ledger import Receipt, check_record
 
 ARROW = "application/vnd.apache.arrow.stream"
 _TEAM_VIEWS = frozenset({"totals", "spend_by_day", "spend_by_team", "spend_by_project", "spend_by_model", "spend_by_user"})
@@ -136,7 +139,7 @@ async def read_call(door: Door, request: web.Request, caller: Caller) -> web.Str
     found = await door.read(work)
     if found is None or (caller.key is not None and found.get("key_id") != caller.key.id):
         flying = any(entry["call_id"] == call_id for entry in door.gateway.in_flight())
-        raise UsageError(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
+        raise UnknownCall(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
     return json_reply(found)
 
 
@@ -217,13 +220,39 @@ async def export(door: Door, request: web.Request, caller: Caller) -> web.Stream
 
 
 async def record(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`POST /api/records`: appends a record that is no call."""
+    """`POST /api/records`: appends records of one kind, `row` or `rows`; with `first` only where none of that id is there yet."""
     body = await read_json(request)
-    kind, row = wanted(body, "kind", str, "the kind of the record"), wanted(body, "row", dict, "an object")
-    if kind in {"call", "key"}:
-        raise UsageError(f"a record of kind {kind!r} is written by the gateway alone")
-    receipt = await door.read(lambda: door.ledger.record(kind, row))
+    kind = wanted(body, "kind", str, "the kind of the record")
+    rows = wanted(body, "rows", list, "a list of objects") if "rows" in body else [wanted(body, "row", dict, "an object")]
+    for row in rows:
+        if not isinstance(row, dict):
+            raise UsageError("the field 'rows' must be a list of objects")
+        check_record(kind, row)
+    first = body.get("first") is True
+
+    def work() -> Receipt:
+        guarded = door.gateway.guards(kind)
+        with door.recording if first or guarded else nullcontext():
+            if first:
+                _refuse_known(door, kind, rows)
+            receipts = [_append(door, kind, row) for row in rows]
+            if guarded:
+                door.prompt_files.write(door.gateway.prompts)
+            return receipts[-1]
+
+    receipt = await door.read(work)
     return json_reply({"seq": receipt.seq, "hash": receipt.hash})
+
+
+def _append(door: Door, kind: str, row: Mapping[str, Any]) -> Receipt:
+    door.gateway.admit(kind, row)
+    return door.ledger.record(kind, row)
+
+
+def _refuse_known(door: Door, kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        if door.ledger.view_rows("record", {"kind": kind, "id": row["id"]}):
+            raise RecordExists(f"{kind} {row['id']!r} is there already: somebody else was quicker")
 
 
 async def create_key(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -256,6 +285,23 @@ def _time(value: Json) -> datetime | None:
     except ValueError:
         raise UsageError(f"expires_at is {str(value)[:40]!r}; write a time such as 2027-01-31T00:00:00Z") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+# --- prompts ----------------------------------------------------------------------------------------------------------
+
+
+async def prompts(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/prompts`: versions and labels of every saved prompt."""
+    return json_reply({"prompts": door.gateway.prompts.to_json()})
+
+
+async def prompt(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/prompts/NAME@VERSION`: the text of a saved version; a label or a name alone means what it means now."""
+    reference = Reference.of(request.match_info["reference"])
+    version = door.gateway.prompts.resolve(reference)
+    filters = {"prompt": reference.name, "version": version}
+    rows = await door.read(lambda: door.ledger.view_rows("prompt_texts", filters))
+    return json_reply(plain_row(rows[0]))
 
 
 # --- the gateway ------------------------------------------------------------------------------------------------------

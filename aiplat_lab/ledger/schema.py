@@ -14,6 +14,7 @@ import duckdb
 
 from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.version import VERSION
+from aiplat_lab.ledger.kinds import KINDS
 from aiplat_lab.ledger.rows import CALL_COLUMNS, columns
 from aiplat_lab.ledger.views import VIEWS
 
@@ -64,6 +65,7 @@ _DEFINITIONS: tuple[str, ...] = (
     "SELECT seq, kind, hash FROM records UNION ALL SELECT seq, 'quarantined', hash FROM quarantine WHERE seq IS NOT NULL",
     "CREATE OR REPLACE MACRO payload(wanted) AS (SELECT any_value(p.body) FROM payloads p "
     "WHERE p.prefix = ('0x' || left(wanted, 16))::UBIGINT AND coalesce(p.hash, wanted) = wanted)",
+    *(f"CREATE OR REPLACE VIEW {kind.view} AS {kind.as_view(name)}" for name, kind in KINDS.items()),
     *(f"CREATE OR REPLACE VIEW {name} AS {view.as_view()}" for name, view in VIEWS.items() if view.whole),
 )
 _DIGEST = hashlib.sha256("\n".join(_DEFINITIONS).encode()).hexdigest()

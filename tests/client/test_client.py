@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from aiplat_lab.core.errors import (
     LedgerError,
     ProviderError,
     ResidencyRefused,
+    UnknownCall,
     UnknownModel,
     UsageError,
 )
@@ -331,12 +333,52 @@ def test_a_statement_that_only_reads_or_is_refused(place: Served, query: str):
     assert len(caught.value.message.encode()) <= 800
 
 
+def a_version(number: int) -> dict[str, Any]:
+    version = f"1.0.{number}"
+    fields = {"name": "hello", "version": version, "content_hash": f"{number:064x}", "text": "Hello {{ who }}", "change": "patch"}
+    return {"id": f"hello@{version}", **fields}
+
+
 def test_a_record_is_in_the_chain(place: Served):
-    receipt = place.client.record("note", {"id": "n1", "text": "hello"})
+    receipt = place.client.record("prompt_version", a_version(0))
     assert receipt["seq"] > 0
-    with pytest.raises(UsageError, match="by the gateway alone"):
-        place.client.record("call", {})
+    assert place.client.record_all("prompt_version", [a_version(1), a_version(2)])["seq"] == receipt["seq"] + 2
+    found = place.client.view("prompt_catalogue", prompt="hello")
+    assert found["version"].to_list() == ["1.0.0", "1.0.1", "1.0.2"]
+    assert place.client.sql("SELECT text FROM prompt_versions WHERE version = '1.0.2'")["text"].to_list() == ["Hello {{ who }}"]
     assert place.client.verify()["ok"]
+
+
+def test_of_two_that_want_to_be_first_one_is_told(place: Served):
+    row = a_version(7)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: _outcome(lambda: place.client.record("prompt_version", row, first=True)), range(8)))
+    assert made.count("RecordExists") == 7
+    assert place.client.view("prompt_catalogue", prompt="hello", version="1.0.7").height == 1
+
+
+def _outcome(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except AiplatError as error:
+        return type(error).__name__
+    return "done"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("prompt_versions", {}, "no kind of record 'prompt_versions'. Did you mean prompt_version"),
+        ("call", {}, "no kind of record 'call'"),
+        ("prompt_version", {"autor": "me"}, "no field 'autor'. Did you mean author"),
+        ("prompt_version", {"text": None}, "needs text: the whole file"),
+        ("prompt_version", {"text": 3}, "text of a prompt_version must be a text, not '3'"),
+        ("prompt_version", {"id": ""}, "needs an id"),
+    ],
+)
+def test_a_record_of_another_shape_is_refused(place: Served, kind: str, change: dict[str, Any], said: str):
+    with pytest.raises(UsageError, match=said):
+        place.client.record(kind, {**a_version(9), **change})
 
 
 def test_status_and_models(place: Served):
@@ -363,7 +405,7 @@ def test_a_shared_gateway_with_a_key(place: Served, monkeypatch: pytest.MonkeyPa
         assert {row["team"] for row in client.view_rows("recent_calls", team="readers")} == {"remote"}
         assert client.status()["calls_today"] == 3 and "budgets" not in client.status()
         other = place.client.chat("secret of others")
-        with pytest.raises(UsageError, match="there is no call"):
+        with pytest.raises(UnknownCall, match="there is no call"):
             client.call(other.call_id)
         for forbidden in (lambda: client.sql("SELECT 1"), lambda: client.get("/api/keys"), lambda: client.post("/api/stop"), client.verify):
             with pytest.raises(AuthRefused, match="owner alone"):

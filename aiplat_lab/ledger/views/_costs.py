@@ -1,35 +1,15 @@
-"""The named views: the questions that surfaces ask, each with one meaning everywhere.
+"""Views over the calls: spend, savings, errors, latency, single calls, and what policies remember.
 
-A view is SQL over `calls`. Asked with filters, the same SQL reads a `calls` that was filtered first; in the ledger's file it
-stands as a view of the same name over all calls. Sums of dollars leave out calls whose cost is unknown; `unpriced_calls`
-counts them. A call that was never sent to a model cost nothing.
+Sums of dollars leave out calls whose cost is unknown; `unpriced_calls` counts them. A call that was never sent to a model
+cost nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
-from uuid import UUID
 
-from aiplat_lab.core.errors import QueryError, did_you_mean
 from aiplat_lab.ledger.rows import CALL_COLUMNS
-
-_COLUMN_OF = {
-    "team": "team",
-    "project": "project",
-    "model": "request_model",
-    "provider": "provider",
-    "surface": "surface",
-    "status": "status",
-    "user_id": "user_id",
-    "notebook": "notebook",
-    "prompt": "prompt_name",
-    "call_id": "call_id",
-}
-FILTERS: tuple[str, ...] = ("since", "until", *_COLUMN_OF, "limit", "offset")
-"""What a view may be asked with; `since` is included, `until` is not, an empty text means calls that name none."""
+from aiplat_lab.ledger.views._view import View
 
 _SPENT = "CASE WHEN cost_usd IS NULL AND (status = 'refused' OR attempts = 0) THEN 0::DECIMAL(18,9) ELSE cost_usd END"
 _SAVED = "(sum(baseline_cost_usd) FILTER (cost_usd IS NOT NULL) - sum(cost_usd) FILTER (baseline_cost_usd IS NOT NULL))"
@@ -42,111 +22,6 @@ _LATENCY = "(quantile_cont(latency_s, [0.5, 0.95]) FILTER (status = 'ok'))"
 _INPUT = "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0)"
 _OUTPUT = "coalesce(output_tokens, 0) + coalesce(reasoning_tokens, 0)"
 _KNOWN = "input_tokens IS NOT NULL OR output_tokens IS NOT NULL"
-
-
-class Query(NamedTuple):
-    """A statement and its bound values."""
-
-    sql: str
-    params: list[Any]  # Any: what a filter holds
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A named question."""
-
-    doc: str
-    """What it gives, for people."""
-    sql: str
-    """One SELECT over `calls`, without limit."""
-    limit: int | None = None
-    """How many rows at most when nothing else is said."""
-    whole: bool = True
-    """Whether it makes sense without filters, and so stands as a view in the file."""
-    needs: str = ""
-    """A filter it cannot do without."""
-    source: str = "call_rows"
-    """The table that the filters apply to; empty when it takes none."""
-
-    def as_view(self) -> str:
-        """The view over all calls."""
-        return f"WITH calls AS (FROM {self.source}) {self.sql}" if self.source else self.sql
-
-    def query(self, name: str, filters: Mapping[str, Any]) -> Query:  # Any: text, time, number or list
-        """The statement for these filters; None and an empty list are no filter.
-
-        Raises:
-            QueryError: there is no such filter, or a value does not fit.
-        """
-        given = {key: value for key, value in filters.items() if value is not None and value != []}
-        for key in given:
-            if key not in FILTERS:
-                raise QueryError(f"views have no filter {key!r}.{did_you_mean(key, FILTERS)} They take {', '.join(FILTERS)}.")
-        if self.needs and self.needs not in given:
-            raise QueryError(f"the view {name} needs {self.needs}")
-        params: list[Any] = []
-        sql = self.sql
-        if self.source:
-            where = [_condition(key, value, params) for key, value in given.items() if key not in ("limit", "offset")]
-            sql = f"WITH calls AS (FROM {self.source}{' WHERE ' + ' AND '.join(where) if where else ''}) {sql}"
-        limit = given.get("limit", self.limit)
-        if limit is not None:
-            params.append(_whole("limit", limit))
-            sql += f" LIMIT ${len(params)}"
-        if given.get("offset"):
-            params.append(_whole("offset", given["offset"]))
-            sql += f" OFFSET ${len(params)}"
-        return Query(sql, params)
-
-
-def _condition(key: str, value: Any, params: list[Any]) -> str:
-    if key in ("since", "until"):
-        params.append(_utc(key, value))
-        return f"started_at {'>=' if key == 'since' else '<'} ${len(params)}"
-    column = _COLUMN_OF[key]
-    wanted = [str(one) for one in value] if isinstance(value, list | tuple | set | frozenset) else [str(value)]
-    if key == "call_id":
-        wanted = [one for one in wanted if _is_uuid(one)]
-    ways = []
-    if "" in wanted:
-        ways.append(f"coalesce({column}, '') = ''")
-    named = [one for one in wanted if one]
-    if named:
-        marks = []
-        for one in named:
-            params.append(one)
-            marks.append(f"${len(params)}")
-        ways.append(f"{column} IN ({', '.join(marks)})")
-    return f"({' OR '.join(ways)})" if ways else "false"
-
-
-def _utc(key: str, value: Any) -> datetime:
-    """A time as the file holds it: UTC, without a zone."""
-    try:
-        at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
-        raise QueryError(f"{key} is {value!r}, which is not a time; write 2026-11-01 or 2026-11-01T09:00:00Z") from None
-    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
-
-
-def _whole(key: str, value: Any) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        raise QueryError(f"{key} is {value!r}, which is not a whole number") from None
-    if number < 0:
-        raise QueryError(f"{key} is {number}; it cannot be negative")
-    return number
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
 _MEASURES = ("calls", "errors", "refused", "cache_hits", "unpriced_calls", "input_tokens", "output_tokens")
 _BREAKDOWN = (
     f"WITH fine AS (SELECT started_at::DATE AS day, team, project, request_model, {_CALLS}, "
@@ -280,6 +155,16 @@ VIEWS: Mapping[str, View] = {
         "FROM records WHERE kind = 'key' QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq DESC) = 1 ORDER BY created_at, id",
         source="",
     ),
+    "record": View(
+        "Records that are no calls, as they were written (`kind` is needed): number in the chain, time, id, and all of it as JSON.",
+        "SELECT seq, recorded_at, kind, id, data FROM found ORDER BY seq",
+        whole=False,
+        needs="kind",
+        source="records",
+        rows_as="found",
+        time="recorded_at",
+        columns={"kind": "kind", "id": "id"},
+    ),
     "meta": View(
         "One row: the file's schema version, whether it is a demonstration, how many rows the chain has, first and last call, and "
         "the head of the chain.",
@@ -291,14 +176,3 @@ VIEWS: Mapping[str, View] = {
         source="",
     ),
 }
-
-
-def find_view(name: str) -> View:
-    """The view of that name.
-
-    Raises:
-        QueryError: there is none; the text offers the nearest names.
-    """
-    if name not in VIEWS:
-        raise QueryError(f"there is no view {name!r}.{did_you_mean(name, VIEWS)} There are {', '.join(VIEWS)}.")
-    return VIEWS[name]

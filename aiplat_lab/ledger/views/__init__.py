@@ -1,0 +1,27 @@
+"""The named views: the questions that surfaces ask, each with one meaning everywhere.
+
+One file a subject; each gives its `VIEWS`. A view over records reads the typed view of a kind (see `ledger/kinds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiplat_lab.core.errors import QueryError, did_you_mean
+from aiplat_lab.ledger.views import _costs, _evals, _experiments, _prompts, _schedules
+from aiplat_lab.ledger.views._view import FILTERS, Query, View
+
+__all__ = ["FILTERS", "VIEWS", "Query", "View", "find_view"]
+
+VIEWS: Mapping[str, View] = {**_costs.VIEWS, **_prompts.VIEWS, **_experiments.VIEWS, **_evals.VIEWS, **_schedules.VIEWS}
+
+
+def find_view(name: str) -> View:
+    """The view of that name.
+
+    Raises:
+        QueryError: there is none; the text offers the nearest names.
+    """
+    if name not in VIEWS:
+        raise QueryError(f"there is no view {name!r}.{did_you_mean(name, VIEWS)} There are {', '.join(VIEWS)}.")
+    return VIEWS[name]
