@@ -20,7 +20,7 @@ from aiplat_lab.core.types import Json
 MOST_CHARS = 500_000
 """The longest file that is read."""
 _MOST_DEEP = 40
-_WHOLE = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
+_WHOLE = re.compile(r"[-+]?(0|[1-9]\d{0,999})")
 _NUMBER = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d{1,3})?")
 _WORDS: Mapping[str, Json] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -91,9 +91,8 @@ class _Reader:
             return self._mapping(node, way)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*way, str(index))) for index, item in enumerate(node.value)]
-        if node.style is not None or (len(way) == 1 and way[0] in self.texts):
-            return node.value
-        return scalar(node.value)
+        text = _whole_signs(node.value)
+        return text if node.style is not None or (len(way) == 1 and way[0] in self.texts) else scalar(text)
 
     def _mapping(self, node: yaml.MappingNode, way: tuple[str, ...]) -> dict[str, Json]:
         found: dict[str, Json] = {}
@@ -101,12 +100,19 @@ class _Reader:
             place = self.place(key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode):
                 place.fail("a key must be a word; braces {…} make a mapping in YAML, so quote a text that holds them")
-            key = str(key_node.value)
+            key = _whole_signs(key_node.value)
             if key in found:
                 place.fail(f"the key {key!r} stands twice; keep one of them")
             self.places[(*way, key)] = place
             found[key] = self.value(value_node, (*way, key))
         return found
+
+
+def _whole_signs(text: str) -> str:
+    """The text with each pair of surrogates, as JSON escapes a sign beyond 16 bits, as that sign."""
+    if text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def scalar(text: str) -> Json:
