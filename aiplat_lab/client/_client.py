@@ -39,6 +39,11 @@ class Client:
         self._snapshot = snapshot
         self._sealed: SnapshotReader | None = None
 
+    @property
+    def who(self) -> Attribution:
+        """Who asks, as the environment says it."""
+        return self._who
+
     # --- asking models ----------------------------------------------------------------------------------------------
 
     def chat(

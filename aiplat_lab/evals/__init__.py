@@ -1,0 +1,26 @@
+"""Evaluation: evalsets, scorers, runs that cost nothing twice, comparisons with honest statistics, regression gates."""
+
+from aiplat_lab.evals._evaluate import evaluate
+from aiplat_lab.evals._evalset import Evalset, Sample, load
+from aiplat_lab.evals._plan import Estimate
+from aiplat_lab.evals._run import Run, ScorerSummary, run
+from aiplat_lab.evals._runner import Progress
+from aiplat_lab.evals._score import Answer, Ask, Score, Scorer, measure, scorer
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Estimate",
+    "Evalset",
+    "Progress",
+    "Run",
+    "Sample",
+    "Score",
+    "Scorer",
+    "ScorerSummary",
+    "evaluate",
+    "load",
+    "measure",
+    "run",
+    "scorer",
+]
