@@ -159,7 +159,7 @@ def _close(client: Client, plan: Plan) -> None:
 
 def _end(client: Client, plan: Plan, ending: Ending) -> None:
     if ending.status == "complete":
-        rows = client.view_rows("eval_sample_list", run=plan.run_id, status="error")
+        rows = [row for row in client.view_rows("eval_sample_list", run=plan.run_id) if row["status"] == "error"]
         if rows:
             unanswered = sum(not row.get("answered") for row in rows)
             what = [f"{unanswered} without an answer"] if unanswered else []

@@ -25,7 +25,7 @@ _WORD = re.compile(r"\w+")
 _ARTICLES = frozenset({"a", "an", "the"})
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'"})
 _REFUSALS = re.compile(
-    r"\b(?:i(?:'m| am) (?:sorry|unable|not able|not going to)|i (?:can(?:no|')t|cannot|won't|will not|must decline|have to decline|"
+    r"\b(?:i(?:'m| am) (?:unable|not able|not going to)|i (?:can(?:no|')t|cannot|won't|will not|must decline|have to decline|"
     r"do not feel comfortable|don't feel comfortable)|(?:sorry|apologies|unfortunately),? (?:but )?i (?:can(?:no|')t|cannot|am unable|won't)|"
     r"as an ai(?: language model| assistant)?,? i|i (?:decline|refuse) to|(?:this|that) (?:request )?(?:is|goes) against my)\b",
     re.IGNORECASE,

@@ -30,7 +30,7 @@ VIEWS: Mapping[str, View] = {
         source="eval_samples",
         rows_as="samples",
         time="recorded_at",
-        columns={"run": "run_id", "sample": "sample_id", "status": "status"},
+        columns={"run": "run_id", "sample": "sample_id"},
     ),
     "eval_run_record": View(
         "What an evaluation run was begun with, whole: what it takes to take it up again or to do it once more (`run` is needed).",
