@@ -21,7 +21,9 @@ def add(commands: Commands) -> None:
     """Adds the commands that evaluate; what they need is loaded when one runs."""
     evals = commands.add_parser("eval", help="evaluations: run, show, compare, and gate against a baseline")
     actions = evals.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
-    run = command(actions, "run", _run, "ask a model every sample of an evalset and score the answers; exit code 1 when the run is not complete")
+    run = command(
+        actions, "run", _run, "ask a model every sample of an evalset and score the answers; exit code 1 when the run is not complete"
+    )
     run.add_argument("evalset", nargs="?", help="a shipped evalset, such as ticket-sentiment, or a path; may be left out with --resume")
     _run_options(run)
     run.add_argument("--dry-run", action="store_true", help="say how many calls, tokens and dollars it would be, and send nothing")
@@ -34,7 +36,9 @@ def add(commands: Commands) -> None:
         "judge a run against a baseline; exit code 0 pass, 1 regression, 2 used wrongly, 3 inconclusive, 4 could not run",
     )
     gate.add_argument("run_id", nargs="?", metavar="RUN", help="the run that is judged: its id, the beginning of it, or its name")
-    gate.add_argument("--run-now", metavar="EVALSET", help="evaluate this evalset first, with the options of `aiplat eval run`, and judge that")
+    gate.add_argument(
+        "--run-now", metavar="EVALSET", help="evaluate this evalset first, with the options of `aiplat eval run`, and judge that"
+    )
     gate.add_argument("--baseline", required=True, metavar="NAME", help="the baseline, or the run to compare with")
     gate.add_argument("--margin", type=_share, default=0.05, help="how much worse still passes; 0.05 is 5 points (default: 0.05)")
     gate.add_argument("--common", action="store_true", help="compare the common ids of two different evalsets")
@@ -61,8 +65,12 @@ def _show_and_compare(actions: Commands) -> None:
     compare = command(actions, "compare", _compare, "compare two runs on the samples that both have")
     compare.add_argument("a", metavar="A", help="the run to compare with")
     compare.add_argument("b", metavar="B", help="the run that is judged")
-    compare.add_argument("--scorer", action="append", metavar="NAME", help="a scorer that both have; may be repeated (default: the main one)")
-    compare.add_argument("--margin", type=_share, default=0.0, help="how much worse still counts as not worse; 0.05 is 5 points (default: 0)")
+    compare.add_argument(
+        "--scorer", action="append", metavar="NAME", help="a scorer that both have; may be repeated (default: the main one)"
+    )
+    compare.add_argument(
+        "--margin", type=_share, default=0.0, help="how much worse still counts as not worse; 0.05 is 5 points (default: 0)"
+    )
     compare.add_argument("--slices", action="store_true", help="compare each slice as well")
     compare.add_argument("--common", action="store_true", help="compare the common ids of two different evalsets")
 

@@ -32,7 +32,9 @@ class Pairing:
     def sentence(self) -> str:
         """The comparison in one sentence, with what was left out."""
         out = f" {self.left_out} samples were left out: they lack a score in one of the runs." if self.left_out else ""
-        return self.comparison.sentence + out.replace("1 samples were", "1 sample was").replace("they lack", "it lacks" if self.left_out == 1 else "they lack")
+        return self.comparison.sentence + out.replace("1 samples were", "1 sample was").replace(
+            "they lack", "it lacks" if self.left_out == 1 else "they lack"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
@@ -139,9 +141,7 @@ def compare(
         of_a = {row["sample_id"]: row.get("slices") or {} for row in a.rows}
         for key, value in sorted({pair for some in of_a.values() for pair in some.items()}):
             ids = {one for one, some in of_a.items() if some.get(key) == value}
-            found += [
-                (name, f"{key}={value}", *_paired(a, b, name, ids, margin)) for name in named if _shared(a, b, name, ids)
-            ]
+            found += [(name, f"{key}={value}", *_paired(a, b, name, ids, margin)) for name in named if _shared(a, b, name, ids)]
     p_values = [one[2].p_value for one in found]
     adjusted = (holm if gate else benjamini_hochberg)(p_values) if len(found) > 1 else p_values
     pairings = tuple(

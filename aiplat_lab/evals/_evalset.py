@@ -152,7 +152,7 @@ def _build(name: str, rows: Sequence[tuple[int, Any]], *, where: str, path: str,
 
 def _sample(row: Any, where: str) -> Sample:  # Any: JSON, or not
     if not isinstance(row, Mapping):
-        raise EvalError(f"{where} is a JSON {type(row).__name__}, not an object such as {{\"id\": …, \"input\": …, \"target\": …}}")
+        raise EvalError(f'{where} is a JSON {type(row).__name__}, not an object such as {{"id": …, "input": …, "target": …}}')
     for key in row:
         if key not in _FIELDS:
             raise EvalError(f"{where} has a field {key!r}.{did_you_mean(str(key), _FIELDS)} A sample holds {', '.join(_FIELDS)}.")

@@ -99,9 +99,7 @@ def evaluate(
     given = None if evalset is None else load(evalset)
     if resume is not None:
         run_id = resume.id if isinstance(resume, Run) else resume
-        plan = _plan.again(
-            known, run_id, given, prompt=prompt, scorers=scorers, concurrency=concurrency, max_cost_usd=max_cost_usd
-        )
+        plan = _plan.again(known, run_id, given, prompt=prompt, scorers=scorers, concurrency=concurrency, max_cost_usd=max_cost_usd)
     else:
         if given is None:
             raise _plan.UsageError(f"which evalset? There are {', '.join(_names())}, or give a path")
@@ -141,10 +139,7 @@ def _carry_out(client: Client, plan: Plan, *, new: bool, tell: Callable[[Progres
         if len(prior) == len(plan.evalset) * plan.epochs and all(row["status"] == "ok" for row in prior.values()):
             _close(client, plan)
             return Run(client, plan.run_id)
-        paid = {
-            row["call_id"]: Decimal(row["cost_usd"] or 0)
-            for row in client.view_rows("eval_calls", run=plan.run_id)
-        }
+        paid = {row["call_id"]: Decimal(row["cost_usd"] or 0) for row in client.view_rows("eval_calls", run=plan.run_id)}
     runner = Runner(plan, client, prior=prior, paid=paid, costs=costs, tell=tell)
     ending = _in_a_thread(runner, tell)
     _end(client, plan, ending)

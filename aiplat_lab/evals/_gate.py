@@ -257,13 +257,13 @@ def _parts(against: Run, candidate: Run, scorers: Sequence[str], margin: float) 
         outcome = gate_verdict(strict, margin)
         if outcome.outcome != "regression":  # Holm stops at the first that does not hold
             for later in suspects[rank:]:
-                outcomes[later] = gate_verdict(_paired(against, candidate, later, None, margin, 1 - ALPHA / (len(scorers) - rank))[0], margin)
+                outcomes[later] = gate_verdict(
+                    _paired(against, candidate, later, None, margin, 1 - ALPHA / (len(scorers) - rank))[0], margin
+                )
                 if outcomes[later].outcome == "regression":
                     outcomes[later] = GateVerdict("inconclusive", margin, outcomes[later].reason)
             break
-    return tuple(
-        Judged(scorer=name, comparison=plain[name][0], verdict=outcomes[name], left_out=plain[name][1]) for name in scorers
-    )
+    return tuple(Judged(scorer=name, comparison=plain[name][0], verdict=outcomes[name], left_out=plain[name][1]) for name in scorers)
 
 
 def _cell(text: str) -> str:

@@ -306,7 +306,9 @@ def _same_scorers(row: Mapping[str, Any], given: Wanted | Sequence[Wanted] | Non
     try:
         return tuple(resolve(one) for one in wanted)
     except UsageError as error:
-        raise UsageError(f"{error.message} The run {row['name']} may have used a function: take it up again in Python, with scorers=") from None
+        raise UsageError(
+            f"{error.message} The run {row['name']} may have used a function: take it up again in Python, with scorers="
+        ) from None
 
 
 def _listed(given: Wanted | Sequence[Wanted]) -> list[Wanted]:
@@ -396,7 +398,11 @@ def prices(client: Client, model: str) -> tuple[Decimal, Decimal] | None:
     described = known.get(model)
     if described is None:
         provider, _, there = model.partition("/")
-        described = {"deployments": [one for row in known.values() for one in row["deployments"] if (one["provider"], one["model"]) == (provider, there)]}
+        described = {
+            "deployments": [
+                one for row in known.values() for one in row["deployments"] if (one["provider"], one["model"]) == (provider, there)
+            ]
+        }
     found = [(one["input_usd_per_mtok"], one["output_usd_per_mtok"]) for one in described["deployments"]]
     if not found or any(price is None for pair in found for price in pair):
         return None

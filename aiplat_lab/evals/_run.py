@@ -220,9 +220,7 @@ class Run:
         """The run in one line."""
         main = self.summary()[0]
         how = "no scores yet" if main.mean is None else f"{main.scorer} {shown(main.mean, main)}{_interval(main)}"
-        trouble = "".join(
-            f", {count} {what}" for count, what in ((self.errors, "with errors"), (self.missing, "not tried")) if count
-        )
+        trouble = "".join(f", {count} {what}" for count, what in ((self.errors, "with errors"), (self.missing, "not tried")) if count)
         why = f" ({self.reason})" if self.reason else ""
         return (
             f"{self.name} {self.id[:13]}: {self.status}{why}. {how}, {main.n} of {self._row['samples']} samples{trouble}; "

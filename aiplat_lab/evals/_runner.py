@@ -318,9 +318,7 @@ class Runner:
         now = self._done - self._kept
         elapsed = time.monotonic() - self._began
         left_s = elapsed / now * (total - self._done) if now else None
-        self._tell(
-            Progress(done=self._done, total=total, errors=self._errors, cached=self._cached, spent_usd=self._spent, left_s=left_s)
-        )
+        self._tell(Progress(done=self._done, total=total, errors=self._errors, cached=self._cached, spent_usd=self._spent, left_s=left_s))
 
 
 class _Asker:

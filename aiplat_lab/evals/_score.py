@@ -54,7 +54,9 @@ class Score:
 class Ask(Protocol):
     """How a scorer asks a model: through the gateway, booked under the run, within its cap."""
 
-    async def chat(self, messages: Sequence[Message], *, model: str = "", settings: Mapping[str, Json] | None = None, key: str = "") -> Response:
+    async def chat(
+        self, messages: Sequence[Message], *, model: str = "", settings: Mapping[str, Json] | None = None, key: str = ""
+    ) -> Response:
         """The answer of a model; `key` tells several questions about one answer apart."""
         ...
 
@@ -212,7 +214,9 @@ def _typed(function: Function, options: Mapping[str, str]) -> dict[str, Any]:
             else:
                 found[key] = text
         except (ValueError, KeyError):
-            raise UsageError(f"the option {key} is {text[:40]!r}, which is not {'a number' if kind[:1] in 'fi' else 'true or false'}") from None
+            raise UsageError(
+                f"the option {key} is {text[:40]!r}, which is not {'a number' if kind[:1] in 'fi' else 'true or false'}"
+            ) from None
     return found
 
 

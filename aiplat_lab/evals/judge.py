@@ -35,7 +35,15 @@ Reply with one line of JSON and nothing else: {{"reason": "<one sentence>", "sco
 
 @register("scorer", "judge")
 async def judge(
-    answer: Answer, sample: Sample, *, ask: Ask, rubric: str = RUBRIC, model: str = "", prompt: str = "", scale: int = SCALE, repeats: int = 1
+    answer: Answer,
+    sample: Sample,
+    *,
+    ask: Ask,
+    rubric: str = RUBRIC,
+    model: str = "",
+    prompt: str = "",
+    scale: int = SCALE,
+    repeats: int = 1,
 ) -> Score:
     """What a model says of the answer by a rubric, from 1 to `scale`, as a share from 0 to 1.
 

@@ -208,7 +208,9 @@ def json_fields(answer: Answer, sample: Sample) -> Score:
             right += 1
     value = 2 * right / (len(given) + len(wanted))
     note = "; ".join(
-        filter(None, [f"wrong or missing: {', '.join(missed)}" if missed else "", f"too many: {', '.join(p for p, _ in left)}" if left else ""])
+        filter(
+            None, [f"wrong or missing: {', '.join(missed)}" if missed else "", f"too many: {', '.join(p for p, _ in left)}" if left else ""]
+        )
     )
     return Score(value, note, value == 1.0)
 

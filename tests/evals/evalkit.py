@@ -79,7 +79,9 @@ class Killed:
     """Requests that the model had seen when the kernel was killed."""
 
 
-def kill_and_resume(place: Served, data: Path, *, share: float, model: str = "slow", scorers: str = "exact", concurrency: int = 8) -> Killed:
+def kill_and_resume(
+    place: Served, data: Path, *, share: float, model: str = "slow", scorers: str = "exact", concurrency: int = 8
+) -> Killed:
     """Starts a run in a process of its own, kills it when the model was asked `share` of the samples, and takes it up again."""
     samples = len(data.read_text().splitlines())
     before = len(place.upstream.requests)

@@ -22,7 +22,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_run_that_was_killed_is_taken_up_without_losing_or_paying_twice(place: Served, tmp_path: Path, share: float) -> None:
     data = write(tmp_path / "data.jsonl", rows(200))
-    whole = evaluate(str(data), model="slow", scorers="exact", concurrency=16, cache="off", client=place.client, progress=False, name="whole")
+    whole = evaluate(
+        str(data), model="slow", scorers="exact", concurrency=16, cache="off", client=place.client, progress=False, name="whole"
+    )
     found: Killed = kill_and_resume(place, data, share=share, concurrency=16)
     assert found.at_kill < found.samples, "it was killed in the middle"
     assert (found.lost, found.twice, found.asked) == (0, 0, 200)
@@ -36,7 +38,9 @@ def test_a_run_that_was_killed_is_taken_up_without_losing_or_paying_twice(place:
 def test_a_judge_is_not_paid_twice_either(place: Served, tmp_path: Path) -> None:
     data = write(tmp_path / "data.jsonl", rows(40))
     found = kill_and_resume(place, data, share=1.0, scorers="exact judge", concurrency=4)
-    judged = place.client.sql("SELECT count(*) AS n, count(DISTINCT tags['sample']) AS d FROM calls WHERE experiment = ? AND parent_id <> ''", [found.run.id])
+    judged = place.client.sql(
+        "SELECT count(*) AS n, count(DISTINCT tags['sample']) AS d FROM calls WHERE experiment = ? AND parent_id <> ''", [found.run.id]
+    )
     answers = place.client.sql("SELECT count(*) AS n FROM calls WHERE experiment = ? AND tags['scorer'] IS NULL", [found.run.id])
     assert answers.item() == 40
     assert judged.row(0)[1] == 40

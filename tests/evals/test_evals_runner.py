@@ -70,7 +70,9 @@ def test_slices_frame_and_report_say_the_same(place: Served) -> None:
 
 
 def test_clusters_widen_the_interval(place: Served) -> None:
-    data = [{**one, "cluster": f"doc{index // 5}", "target": one["target"] if index // 5 % 2 else "x"} for index, one in enumerate(rows(50))]
+    data = [
+        {**one, "cluster": f"doc{index // 5}", "target": one["target"] if index // 5 % 2 else "x"} for index, one in enumerate(rows(50))
+    ]
     alone, together = go(place, rows(50, wrong_every=2)).summary()[0], go(place, data).summary()[0]
     assert together.clusters == 10 and together.method == "Wilson on clusters"
     assert together.low is not None and alone.low is not None and together.high is not None and alone.high is not None
@@ -236,7 +238,9 @@ def test_judges_are_booked_under_the_run_and_count_for_the_cap(place: Served) ->
 
 def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(place: Served) -> None:
     before = len(place.client.view_rows("eval_run_list"))
-    found = evaluate(rows(40), model="m", scorers=["exact", "judge:repeats=3"], epochs=2, dry_run=True, client=place.client, settings={"max_tokens": 10})
+    found = evaluate(
+        rows(40), model="m", scorers=["exact", "judge:repeats=3"], epochs=2, dry_run=True, client=place.client, settings={"max_tokens": 10}
+    )
     assert (found.calls, found.scorer_calls) == (320, 240)
     assert found.low_usd is not None and found.high_usd is not None and 0 < found.low_usd < found.high_usd
     assert not place.upstream.requests and len(place.client.view_rows("eval_run_list")) == before

@@ -163,7 +163,9 @@ def test_nonsense_is_no_score(given: Any) -> None:
         resolve(lambda answer, sample: given).check(given)
 
 
-@pytest.mark.parametrize(("given", "value", "passed"), [(True, 1, True), (0.5, 0.5, True), (0, 0, False), (Score(0.9, passed=False), 0.9, False)])
+@pytest.mark.parametrize(
+    ("given", "value", "passed"), [(True, 1, True), (0.5, 0.5, True), (0, 0, False), (Score(0.9, passed=False), 0.9, False)]
+)
 def test_numbers_truths_and_scores_are_scores(given: Any, value: float, passed: bool) -> None:
     found = resolve(lambda answer, sample: given).check(given)
     assert (found.value, found.passed) == (value, passed)
@@ -219,7 +221,9 @@ def test_a_judges_mark_is_read(text: str) -> None:
     assert read_mark(text, 5) == (4, "ok")
 
 
-@pytest.mark.parametrize("text", ["4", "good", '{"score": 6}', '{"score": 0}', '{"score": true}', '{"score": "4"}', '{"score": 2.5}', "", "{}"])
+@pytest.mark.parametrize(
+    "text", ["4", "good", '{"score": 6}', '{"score": 0}', '{"score": true}', '{"score": "4"}', '{"score": 2.5}', "", "{}"]
+)
 def test_a_judge_out_of_form_is_no_mark(text: str) -> None:
     with pytest.raises(ScorerFailed, match="out of form"):
         read_mark(text, 5)

@@ -62,7 +62,9 @@ KINDS: Mapping[str, Kind] = {
         "eval_ends",
         {
             "run_id": Field("text", "the run", required=True),
-            "status": Field("text", "`complete`; `errors` where samples have no answer; `capped`, `interrupted` or `failed`", required=True),
+            "status": Field(
+                "text", "`complete`; `errors` where samples have no answer; `capped`, `interrupted` or `failed`", required=True
+            ),
             "reason": Field("text", "why it is not complete"),
         },
     ),
