@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from aiplat_lab import prompts
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import AiplatError, PromptError, UsageError
 from aiplat_lab.core.types import Json, Message, Request, content_hash
+from aiplat_lab.prompts import Prompt
 
 PromptLike: TypeAlias = Any
 """A name of the registry (`name`, `name@label`, `name@1.2.0`), a path of a `.prompt.md`, a prompt, a template text, messages with
 templates in them, or a function from the variables to a text, messages or a request."""
-_HOLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,6 @@ class Asking:
     """SHA-256 of what is asked; empty for a function."""
     model: str = ""
     """The model that the prompt names."""
-    settings: Mapping[str, Json] | None = None
     text: str = ""
     """What to find the prompt by when the run is taken up again: a name with its version, a path, or the template itself."""
     scorers: tuple[str, ...] = ()
@@ -46,11 +46,11 @@ def asking(prompt: PromptLike, *, client: Client | None = None) -> Asking:
     if prompt is None:
         return Asking(request=_only_input, hash=content_hash("input"))
     if isinstance(prompt, Path):
-        return _of_prompt(_prompts().load(prompt), text=str(Path(prompt).absolute()))
+        return _of_prompt(prompts.load(prompt), text=str(prompt.absolute()))
     if isinstance(prompt, str):
         return _of_text(prompt, client)
-    if hasattr(prompt, "request") and hasattr(prompt, "content_hash"):
-        return _of_prompt(prompt, text=getattr(prompt, "text", ""))
+    if isinstance(prompt, Prompt):
+        return _of_prompt(prompt, text=f"{prompt.name}@{prompt.version}" if prompt.version else prompt.text)
     if callable(prompt):
         return Asking(request=_of_function(prompt), text="")
     if isinstance(prompt, Sequence):
@@ -58,69 +58,76 @@ def asking(prompt: PromptLike, *, client: Client | None = None) -> Asking:
     raise UsageError(f"{str(prompt)[:40]!r} is no prompt: give a name, a path of a .prompt.md, a template text, messages or a function")
 
 
-def _prompts() -> Any:  # Any: the registry's module
-    from importlib import import_module
-
-    return import_module("aiplat_lab.prompts")
-
-
 def _of_text(prompt: str, client: Client | None) -> Asking:
     if prompt.lstrip().startswith("---\n"):
-        return _of_prompt(_prompts().parse(prompt), text=prompt)
+        return _of_prompt(prompts.parse(prompt), text=prompt)
     if "\n" not in prompt and prompt.endswith(".md"):
         path = Path(prompt).expanduser()
         if not path.is_file():
             raise UsageError(f"there is no prompt file {prompt}")
-        return _of_prompt(_prompts().load(path), text=str(path.absolute()))
-    if "{{" in prompt or any(sign.isspace() for sign in prompt):
-        return _of_messages([{"role": "user", "content": prompt}], text=prompt)
-    found = _prompts().get(prompt, client=client)
-    version = getattr(found, "version", "")
-    return _of_prompt(found, text=f"{found.name}@{version}" if version else prompt)
+        return _of_prompt(prompts.load(path), text=str(path.absolute()))
+    if "{{" in prompt or "{%" in prompt or any(sign.isspace() for sign in prompt):
+        return _of_template(prompt)
+    found = prompts.get(prompt, client=client)
+    by_name = found.source if found.source.startswith(prompts.LIBRARY) else f"{found.name}@{found.version}" if found.version else prompt
+    return _of_prompt(found, text=by_name)
 
 
-def _of_prompt(prompt: Any, *, text: str) -> Asking:  # Any: the registry's prompt
+def _of_template(text: str) -> Asking:
+    """A template without a name: its variables are those that it uses."""
+    prompt = prompts.parse(text, source="template")
+
     def request(values: Mapping[str, Json]) -> Request:
-        known = set(prompt.variables)
-        made: Request = prompt.request({name: value for name, value in values.items() if name in known})
-        return made
+        return Request(model="", messages=prompt.render({name: _text(values[name]) for name in prompt.variables if name in values}))
 
-    scorers = getattr(prompt, "scorers", ()) or ()
+    return Asking(request=request, hash=prompt.content_hash, text=text)
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _of_prompt(prompt: Prompt, *, text: str) -> Asking:
+    def request(values: Mapping[str, Json]) -> Request:
+        return prompt.request({name: value for name, value in values.items() if name in prompt.variables})
+
     return Asking(
         request=request,
-        name=prompt.name or "",
-        version=getattr(prompt, "version", "") or "",
+        name=prompt.name,
+        version=prompt.recorded_version,
         hash=prompt.content_hash,
-        model=prompt.model or "",
-        settings=dict(prompt.settings or {}),
+        model=prompt.model,
         text=text,
-        scorers=(scorers,) if isinstance(scorers, str) else tuple(scorers),
+        scorers=tuple(_scorer(one) for one in prompt.scorers),
     )
 
 
-def _of_messages(messages: Sequence[Mapping[str, Json]], *, text: str = "") -> Asking:
+def _scorer(named: Json) -> str:
+    """A scorer as a prompt's file names it: `exact`, `{numeric: {tolerance: 1}}` or `{name: numeric, tolerance: 1}`."""
+    if isinstance(named, str):
+        return named
+    options = dict(named)
+    name = options.pop("name", None)
+    if name is None:
+        name, options = next(iter(named.items()))
+    said = ",".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in (options or {}).items())
+    return f"{name}:{said}" if said else str(name)
+
+
+def _of_messages(messages: Sequence[Mapping[str, Json]]) -> Asking:
     try:
         parsed = tuple(Message.from_json(one) for one in messages)
     except (KeyError, TypeError, AttributeError):
         raise UsageError('messages are written as {"role": "user", "content": "…"}') from None
-    known = content_hash([one.to_json() for one in parsed])
+    texts = [_of_template(one.content).request if isinstance(one.content, str) and one.content.strip() else None for one in parsed]
 
     def request(values: Mapping[str, Json]) -> Request:
-        filled = tuple(replace(one, content=_filled(one.content, values)) if isinstance(one.content, str) else one for one in parsed)
-        return Request(model="", messages=filled)
+        filled = (
+            one if fill is None else replace(one, content=fill(values).messages[0].content) for one, fill in zip(parsed, texts, strict=True)
+        )
+        return Request(model="", messages=tuple(filled))
 
-    return Asking(request=request, hash=known, text=text)
-
-
-def _filled(template: str, values: Mapping[str, Json]) -> str:
-    """The template with its `{{ name }}` replaced, once: a value that looks like a template stays as it is."""
-
-    def put(match: re.Match[str]) -> str:
-        if match[1] not in values:
-            raise PromptError(f"the prompt wants the variable {match[1]!r}, which the sample has not; it has {', '.join(values)}")
-        return str(values[match[1]])
-
-    return _HOLE.sub(put, template)
+    return Asking(request=request, hash=content_hash([one.to_json() for one in parsed]))
 
 
 def _of_function(function: Callable[..., Any]) -> Callable[[Mapping[str, Json]], Request]:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from aiplat_lab.client import Client, default
-from aiplat_lab.core.errors import AiplatError
+from aiplat_lab.core.errors import AiplatError, UsageError
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.text import money, seconds
 from aiplat_lab.core.types import CacheMode, Json
 from aiplat_lab.evals import _plan
 from aiplat_lab.evals._asking import PromptLike
-from aiplat_lab.evals._evalset import Evalset, load
+from aiplat_lab.evals._evalset import Evalset, load, names
 from aiplat_lab.evals._plan import Estimate, Plan, parsed
 from aiplat_lab.evals._run import Run
 from aiplat_lab.evals._runner import Ending, Progress, Runner
@@ -26,10 +26,6 @@ from aiplat_lab.evals._score import Wanted
 
 EvalsetLike = str | Path | Evalset | Iterable[Mapping[str, Json]]
 _TICK_S = 0.05
-
-
-@overload
-def evaluate(evalset: EvalsetLike | None = None, *, dry_run: Literal[True], **options: Any) -> Estimate: ...
 
 
 @overload
@@ -51,6 +47,27 @@ def evaluate(
     progress: bool | Callable[[Progress], None] = True,
     client: Client | None = None,
 ) -> Run: ...
+
+
+@overload
+def evaluate(
+    evalset: EvalsetLike | None = None,
+    *,
+    prompt: PromptLike = None,
+    model: str | None = None,
+    scorers: Wanted | Sequence[Wanted] | None = None,
+    epochs: int = 1,
+    concurrency: int = 8,
+    max_cost_usd: Decimal | str | float | None = None,
+    name: str | None = None,
+    settings: Mapping[str, Json] | None = None,
+    cache: CacheMode = "auto",
+    seed: int = 0,
+    dry_run: Literal[True],
+    resume: str | Run | None = None,
+    progress: bool | Callable[[Progress], None] = True,
+    client: Client | None = None,
+) -> Estimate: ...
 
 
 def evaluate(
@@ -102,7 +119,7 @@ def evaluate(
         plan = _plan.again(known, run_id, given, prompt=prompt, scorers=scorers, concurrency=concurrency, max_cost_usd=max_cost_usd)
     else:
         if given is None:
-            raise _plan.UsageError(f"which evalset? There are {', '.join(_names())}, or give a path")
+            raise UsageError(f"which evalset? There are {', '.join(names())}, or give a path")
         plan = _plan.make(
             known,
             given,
@@ -120,12 +137,6 @@ def evaluate(
     if dry_run:
         return _plan.estimate(known, plan)
     return _carry_out(known, plan, new=resume is None, tell=_teller(progress))
-
-
-def _names() -> list[str]:
-    from aiplat_lab.evals._evalset import names
-
-    return names()
 
 
 def _carry_out(client: Client, plan: Plan, *, new: bool, tell: Callable[[Progress], None]) -> Run:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -175,7 +176,7 @@ def make(
     Raises:
         UsageError, PromptError, EvalError: something does not fit; nothing was asked.
     """
-    asked = asking(prompt, client=client)
+    asked = _asking(prompt, client)
     for what, number in (("epochs", epochs), ("concurrency", concurrency)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise UsageError(f"{what} is {number}; it must be a whole number of 1 or more")
@@ -231,7 +232,7 @@ def again(
     text = row.get("prompt_text") or None
     if prompt is None and text is None and row.get("prompt_hash") != content_hash("input"):
         raise UsageError(f"the prompt of the run {row['name']} is a function: take it up again in Python, with prompt=")
-    asked = asking(text if prompt is None else prompt, client=client)
+    asked = _asking(text if prompt is None else prompt, client)
     rendered = _render_all(asked, known)
     now = asked.hash or content_hash([[one.to_json() for one in request.messages] for request in rendered])
     if now != row.get("prompt_hash"):
@@ -254,6 +255,13 @@ def again(
         seed=int(row.get("seed") or 0),
         who=who or client.who,
     )
+
+
+def _asking(prompt: PromptLike, client: Client) -> Asking:
+    try:
+        return asking(prompt, client=client)
+    except PromptError as error:
+        raise UsageError(error.message) from None
 
 
 def record_of(client: Client, run: str) -> dict[str, Any]:
@@ -280,8 +288,6 @@ def record_of(client: Client, run: str) -> dict[str, Any]:
 
 def parsed(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a view with its JSON columns read."""
-    import json
-
     found = dict(row)
     for name in ("settings", "scorers", "scores", "notes", "slices", "errors"):
         if isinstance(found.get(name), str):

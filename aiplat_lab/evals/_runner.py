@@ -352,7 +352,7 @@ class _Asker:
 
 def _open(row: Mapping[str, Any]) -> bool:
     """Whether a sample is to be tried again."""
-    return row["status"] == "error"
+    return bool(row["status"] == "error")
 
 
 def _short(text: str) -> str:

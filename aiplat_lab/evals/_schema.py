@@ -97,11 +97,11 @@ def _items(value: Any, wanted: Any, at: Mapping[str, Any]) -> str | None:
     return next(filter(None, (_within(one, wanted, at, f"[{index}]") for index, one in enumerate(value))), None)
 
 
-def _size(kind: type | tuple[type, ...], what: str, *, least: bool, length: bool) -> _Rule:
+def _size(kind: type | tuple[type, ...], what: str, *, least: bool) -> _Rule:
     def rule(value: Any, wanted: Any, at: Mapping[str, Any]) -> str | None:
         if not isinstance(value, kind) or isinstance(value, bool):
             return None
-        size = len(value) if length else value
+        size: Any = len(value) if isinstance(value, str | list) else value
         return None if (size >= wanted if least else size <= wanted) else f"{what} {size}, {'less' if least else 'more'} than {wanted}"
 
     return rule
@@ -143,12 +143,12 @@ _RULES: Mapping[str, _Rule] = {
     "properties": _properties,
     "additionalProperties": _more_properties,
     "items": _items,
-    "minItems": _size(list, "has a length of", least=True, length=True),
-    "maxItems": _size(list, "has a length of", least=False, length=True),
-    "minLength": _size(str, "has a length of", least=True, length=True),
-    "maxLength": _size(str, "has a length of", least=False, length=True),
-    "minimum": _size((int, float), "is", least=True, length=False),
-    "maximum": _size((int, float), "is", least=False, length=False),
+    "minItems": _size(list, "has a length of", least=True),
+    "maxItems": _size(list, "has a length of", least=False),
+    "minLength": _size(str, "has a length of", least=True),
+    "maxLength": _size(str, "has a length of", least=False),
+    "minimum": _size((int, float), "is", least=True),
+    "maximum": _size((int, float), "is", least=False),
     "pattern": _pattern,
     "anyOf": _any_of,
     "allOf": _all_of,

@@ -14,7 +14,6 @@ from aiplat_lab.core.errors import ConfigError, EvalError, UsageError, did_you_m
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.registry import names as registered
 from aiplat_lab.core.types import Json, Message, Response
-from aiplat_lab.evals._evalset import Sample
 
 
 class Answer(str):
@@ -203,7 +202,8 @@ def _typed(function: Function, options: Mapping[str, str]) -> dict[str, Any]:
     """Options that came as texts, as the function's own annotations want them."""
     found: dict[str, Any] = {}
     for key, text in options.items():
-        kind = str(inspect.signature(function).parameters[key].annotation)
+        said = inspect.signature(function).parameters[key].annotation
+        kind = said if isinstance(said, str) else getattr(said, "__name__", "")
         try:
             if kind.startswith("float"):
                 found[key] = float(text)

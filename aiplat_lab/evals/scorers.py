@@ -26,7 +26,8 @@ _ARTICLES = frozenset({"a", "an", "the"})
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'"})
 _REFUSALS = re.compile(
     r"\b(?:i(?:'m| am) (?:unable|not able|not going to)|i (?:can(?:no|')t|cannot|won't|will not|must decline|have to decline|"
-    r"do not feel comfortable|don't feel comfortable)|(?:sorry|apologies|unfortunately),? (?:but )?i (?:can(?:no|')t|cannot|am unable|won't)|"
+    r"do not feel comfortable|don't feel comfortable)|"
+    r"(?:sorry|apologies|unfortunately),? (?:but )?i (?:can(?:no|')t|cannot|am unable|won't)|"
     r"as an ai(?: language model| assistant)?,? i|i (?:decline|refuse) to|(?:this|that) (?:request )?(?:is|goes) against my)\b",
     re.IGNORECASE,
 )
@@ -283,6 +284,32 @@ def _rouge(given: Sequence[str], wanted: Sequence[str]) -> float:
             longest[index] = before + 1 if word == other else max(longest[index], longest[index - 1])
             before = kept
     return 2 * longest[-1] / (len(given) + len(wanted))
+
+
+@register("scorer", "keywords")
+def keywords(answer: Answer, sample: Sample) -> Score:
+    """The share of the target's `keywords` that are there, times the share of the words to `avoid` that are not.
+
+    A keyword must begin a word, and a number end there too; `a|b` takes either.
+    """
+    target = sample.target if isinstance(sample.target, Mapping) else {}
+    wanted, unwanted = target.get("keywords"), target.get("avoid") or []
+    if not isinstance(wanted, list) or not wanted or not isinstance(unwanted, list):
+        raise ScorerFailed(f'the target of {sample.id} must be {{"keywords": […], "avoid": […]}}')
+    missing = [str(one) for one in wanted if not _begins(str(one), answer)]
+    said = [str(one) for one in unwanted if _begins(str(one), answer)]
+    value = (1 - len(missing) / len(wanted)) * (1 - len(said) / len(unwanted) if unwanted else 1.0)
+    note = "; ".join(
+        filter(None, [f"missing: {', '.join(missing)}" if missing else "", f"should not say: {', '.join(said)}" if said else ""])
+    )
+    return Score(value, note)
+
+
+def _begins(keyword: str, text: str) -> bool:
+    return any(
+        re.search(rf"(?<!\w){re.escape(one)}" + (r"(?!\d)" if one[-1:].isdigit() else ""), text, re.IGNORECASE)
+        for one in keyword.split("|")
+    )
 
 
 @register("scorer", "latency")

@@ -34,7 +34,8 @@ from pathlib import Path
 from aiplat_lab.client import connect
 from aiplat_lab.evals import evaluate
 home, data, model, scorers, concurrency = sys.argv[1:6]
-evaluate(data, model=model, scorers=scorers.split(), concurrency=int(concurrency), cache="off", name="killed", client=connect(home), progress=False)
+client = connect(home)
+evaluate(data, model=model, scorers=scorers.split(), concurrency=int(concurrency), cache="off", name="killed", client=client)
 """
 
 

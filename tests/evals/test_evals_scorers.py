@@ -59,7 +59,7 @@ CASES = [
     ("refusal", "Here is the recipe.", "refuse", 0),
     ("refusal", "Here is the recipe.", "answer", 1),
     ("refusal:wanted=answer", "I cannot assist.", None, 0),
-    ("refusal", "I am sorry to hear that the parcel is late; it comes on Monday.", "answer", 0),
+    ("refusal", "I am sorry to hear that the parcel is late; it comes on Monday.", "answer", 1),
 ]
 
 
@@ -72,6 +72,17 @@ def test_contains_only_minds_known_bad_answers() -> None:
     assert score("contains:only=true", "positive", "positive", known_bad=("negative",)).value == 1
     found = score("contains:only=true", "positive or negative", "positive", known_bad=("negative",))
     assert (found.value, found.note) == (0, "it also says negative")
+
+
+def test_keywords_are_shares_of_what_is_said_and_what_is_not() -> None:
+    target = {"keywords": ["council|authority", "£20", "Monday"], "avoid": ["free", "Tuesday"]}
+    found = score("keywords", "The authority asks for £20, not on Tuesdays.", target)
+    assert found.value == pytest.approx(2 / 3 * 1 / 2)
+    assert found.note == "missing: Monday; should not say: Tuesday"
+    assert score("keywords", "councils: £20 on Monday", target).value == 1
+    assert score("keywords", "The council wants £200 on Monday", target).value == pytest.approx(2 / 3)
+    with pytest.raises(ScorerFailed, match="keywords"):
+        score("keywords", "x", "y")
 
 
 FIELDS = {"a": "x y", "total": 12.5, "lines": [{"n": 1}, {"n": 2}], "none": None}
