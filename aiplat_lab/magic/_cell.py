@@ -18,7 +18,7 @@ from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
 from aiplat_lab.magic._interpolate import interpolate
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse
-from aiplat_lab.magic._place import Place, place
+from aiplat_lab.core.place import Place, place
 from aiplat_lab.magic._reply import Reply, not_json
 
 if TYPE_CHECKING:

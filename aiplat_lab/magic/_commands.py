@@ -14,7 +14,7 @@ from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.magic._options import options_help, split
-from aiplat_lab.magic._place import notebook
+from aiplat_lab.core.place import notebook
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
