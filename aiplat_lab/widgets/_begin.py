@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -63,42 +63,79 @@ def ab(
         UnknownModel, PromptError: a model or a prompt is not there; nothing was spent.
         AiplatError: where nobody watches, an answer failed.
     """
-    if not 0 < alpha < 0.5:
-        raise UsageError(f"alpha is the share of false winners that is allowed, above 0 and below 0.5, such as 0.05; got {alpha}")
-    if ahead < 0:
-        raise UsageError(f"ahead is a number of inputs, from 0; got {ahead}")
     client = client or default()
-    known = environment()
     shell = shell_here()
-    here = place_here(shell, known)
+    here = place_here(shell, environment())
+    options = Options(
+        name=name, rater=rater, blind=blind, alpha=alpha, seed=seed, ahead=ahead, fresh=fresh, timeout_s=timeout_s, resume=resume
+    )
+    return _shown(prepare(variants, inputs, options, here=here, client=client), shell, here)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `ab()` is told beside variants and inputs."""
+
+    name: str = ""
+    rater: str = ""
+    blind: bool = True
+    alpha: float = 0.05
+    seed: int | None = None
+    ahead: int = 1
+    fresh: bool = False
+    timeout_s: float | None = None
+    resume: str = ""
+
+
+def prepare(variants: Any, inputs: Any, options: Options, *, here: Place, client: Client) -> Experiment:  # Any: as for `ab`
+    """An experiment that is checked and recorded, and asks nothing yet; errors as by `ab`."""
+    if not 0 < options.alpha < 0.5:
+        raise UsageError(f"alpha is the share of false winners that is allowed, above 0 and below 0.5, such as 0.05; got {options.alpha}")
+    if options.ahead < 0:
+        raise UsageError(f"ahead is a number of inputs, from 0; got {options.ahead}")
+    resume, known = options.resume, environment()
     record = _record_of(client, resume) if resume else None
-    sides = read_variants(variants if variants is not None or record is None else _variants_of(record), client)
+    sides = read_variants(_variants_of(record) if variants is None and record is not None else variants, client)
     if record is not None:
         _same_variants(record, sides)
     answered = client.view_rows("experiment_answers", experiment=resume, status="ok") if resume else []
     given = read_inputs(inputs) if inputs is not None or record is None else _inputs_of(client, record, answered)
-    currency, rate = _money(client)
-    plan = Plan(
-        id=resume or new_id(),
-        name=name or str((record or {}).get("name") or " or ".join(side.name for side in sides)),
-        variants=sides,
-        inputs=given,
-        rater=rater or known.attribution.user_id or "somebody",
-        blind=blind,
-        alpha=float(record["alpha"] or alpha) if record is not None else alpha,
-        seed=int(record["seed"] or 0) if record is not None else secrets.randbelow(2**31) if seed is None else seed,
-        ahead=ahead,
-        headless=here.headless,
-        currency=currency,
-        usd_rate=rate,
-    )
+    plan = _plan(sides, given, options, record, here=here, client=client)
     who = replace(known.attribution, surface="widget", experiment=plan.id, notebook=here.notebook, cell_id=here.cell_id)
-    answers = _answers(plan, who, cache="refresh" if fresh else "auto", timeout_s=timeout_s)
+    answers = _answers(plan, who, cache="refresh" if options.fresh else "auto", timeout_s=options.timeout_s)
     _recall(client, answers, answered)
     if record is None:
         client.record("experiment", _row(plan, who))
     votes = client.view_rows("vote_list", experiment=plan.id) if resume else []
-    return _shown(Experiment(plan, client, answers, votes), shell, here)
+    return Experiment(plan, client, answers, votes)
+
+
+def _plan(
+    sides: tuple[Variant, ...],
+    inputs: tuple[Input, ...],
+    options: Options,
+    record: Mapping[str, Any] | None,
+    *,
+    here: Place,
+    client: Client,
+) -> Plan:
+    currency, rate = _money(client)
+    before = record or {}
+    seed = before.get("seed") if record is not None else options.seed
+    return Plan(
+        id=options.resume or new_id(),
+        name=options.name or str(before.get("name") or " or ".join(side.name for side in sides)),
+        variants=sides,
+        inputs=inputs,
+        rater=options.rater or environment().attribution.user_id or "somebody",
+        blind=options.blind,
+        alpha=float(before.get("alpha") or options.alpha),
+        seed=secrets.randbelow(2**31) if seed is None else int(seed),
+        ahead=options.ahead,
+        headless=here.headless,
+        currency=currency,
+        usd_rate=rate,
+    )
 
 
 def _shown(experiment: Experiment, shell: Any, here: Place) -> Experiment:  # Any: IPython's shell, which comes without types
@@ -188,7 +225,10 @@ def _record_of(client: Client, experiment: str) -> dict[str, Any]:
             f"there is no experiment {experiment[:80]!r}.{did_you_mean(experiment, others, count=1)} "
             "aiplat_lab.connect().view('experiment_list') lists them."
         )
-    return {name: json.loads(value) if name in {"variants", "input_ids"} and isinstance(value, str) else value for name, value in rows[0].items()}
+    return {
+        name: json.loads(value) if name in {"variants", "input_ids"} and isinstance(value, str) else value
+        for name, value in rows[0].items()
+    }
 
 
 def _variants_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:

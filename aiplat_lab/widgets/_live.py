@@ -168,7 +168,14 @@ class Live:
         if given.winner:
             choice = given.order.index(given.winner) if given.winner in given.order else given.winner
             took = None if given.took_s is None else round(given.took_s * 1000)
-            vote = {"choice": choice, "winner": given.winner, "reason": given.reason, "stored": given.stored, "problem": given.problem, "ms": took}
+            vote = {
+                "choice": choice,
+                "winner": given.winner,
+                "reason": given.reason,
+                "stored": given.stored,
+                "problem": given.problem,
+                "ms": took,
+            }
         return {
             "kind": "state",
             "name": one.plan.name,

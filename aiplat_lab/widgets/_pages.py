@@ -75,7 +75,9 @@ def answer_line(found: Doc, answer: Doc) -> str:
 def vote_lines(one: Doc) -> list[str]:
     """Who voted how on one input, and why."""
     votes = ([one["vote"]] if one["vote"] else []) + list(one["others"])
-    return [f"{vote['rater'] or 'a rater'}: {choice(vote['winner'])}" + (f" – {vote['reason']}" if vote["reason"] else "") for vote in votes]
+    return [
+        f"{vote['rater'] or 'a rater'}: {choice(vote['winner'])}" + (f" – {vote['reason']}" if vote["reason"] else "") for vote in votes
+    ]
 
 
 def to_html(found: Doc) -> str:
@@ -134,7 +136,9 @@ def to_markdown(found: Doc) -> str:
         for answer in one["answers"]:
             said = f"\n\n{_fenced(answer['text'])}" if answer["text"] else ""
             error = f"\n\n{_plain_line(answer['error_type'])}: {_plain_line(answer['error'])}" if answer["error"] else ""
-            parts.append(f"*{_plain_line(answer['variant'])}*{_mark(one, answer)}{said}{error}\n\n{_plain_line(answer_line(found, answer))}")
+            parts.append(
+                f"*{_plain_line(answer['variant'])}*{_mark(one, answer)}{said}{error}\n\n{_plain_line(answer_line(found, answer))}"
+            )
         parts.extend(f"Vote of {_plain_line(line)}" for line in vote_lines(one))
     return "\n\n".join([*parts, f"*{_plain_line(_foot(found))}*"])
 
@@ -181,5 +185,3 @@ def _plain_line(text: str) -> str:
 def _fenced(text: str) -> str:
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
     return f"{fence}text\n{text}\n{fence}"
-
-

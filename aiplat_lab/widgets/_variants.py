@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
-from aiplat_lab import prompts
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import PromptError, UnknownModel, UsageError, did_you_mean
 from aiplat_lab.core.types import Attribution, Json, Message, Request, content_hash
@@ -29,9 +28,7 @@ class RegisteredPrompt(Protocol):
     model: str
     variables: Any
 
-    def request(
-        self, values: Mapping[str, Json], *, model: str | None = None, settings: Any = None, attribution: Any = None
-    ) -> Request:
+    def request(self, values: Mapping[str, Json], *, model: str | None = None, settings: Any = None, attribution: Any = None) -> Request:
         """What is asked with these values."""
         ...
 
@@ -121,6 +118,8 @@ def _one(given: Any, number: int) -> Variant:  # Any: as in `read_variants`
 
 def _with_prompt(variant: Variant, client: Client) -> Variant:
     if isinstance(variant.prompt, str) and _REFERENCE.fullmatch(variant.prompt):
+        from aiplat_lab import prompts
+
         return replace(variant, prompt=prompts.get(variant.prompt, client=client))
     return variant
 

@@ -33,8 +33,8 @@ VIEWS: Mapping[str, View] = {
     "experiment_answers": View(
         "Answers in an A/B experiment, oldest first: the variant, the input's id, the call, its outcome, model, tokens in and out, cost in "
         "US dollars, latency in seconds, and whether it came from the cache. `call` gives the text of each.",
-        "SELECT experiment, variant, tags['input'] AS input_id, call_id::VARCHAR AS call_id, started_at, status, error_type, error_message, "
-        "finish_reason, request_model, provider, response_model, region, prompt_name, prompt_version, "
+        "SELECT experiment, variant, tags['input'] AS input_id, call_id::VARCHAR AS call_id, started_at, status, error_type, "
+        "error_message, finish_reason, request_model, provider, response_model, region, prompt_name, prompt_version, "
         f"CASE WHEN {_COUNTED} THEN {_IN} END AS input_tokens, CASE WHEN {_COUNTED} THEN {_OUT} END AS output_tokens, cost_usd, "
         "baseline_cost_usd, latency_s, time_to_first_token_s, cache FROM calls WHERE coalesce(variant, '') <> '' ORDER BY seq",
         columns={**CALL_FILTERS, "variant": "variant"},
