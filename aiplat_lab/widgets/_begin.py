@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiplat_lab.client import Client, default
-from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean, from_wire
+from aiplat_lab.core.errors import UsageError, did_you_mean, from_wire
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place
 from aiplat_lab.core.settings import environment
@@ -98,12 +98,12 @@ def prepare(variants: Any, inputs: Any, options: Options, *, here: Place, client
     sides = read_variants(_variants_of(record) if variants is None and record is not None else variants, client)
     if record is not None:
         _same_variants(record, sides)
-    answered = client.view_rows("experiment_answers", experiment=resume, status="ok") if resume else []
-    given = read_inputs(inputs) if inputs is not None or record is None else _inputs_of(client, record, answered)
+    kept = _kept(client, resume) if resume else {}
+    given = read_inputs(inputs) if inputs is not None or record is None else _inputs_of(client, record, kept)
     plan = _plan(sides, given, options, record, here=here, client=client)
     who = replace(known.attribution, surface="widget", experiment=plan.id, notebook=here.notebook, cell_id=here.cell_id)
     answers = _answers(plan, who, cache="refresh" if options.fresh else "auto", timeout_s=options.timeout_s)
-    _recall(client, answers, answered)
+    _recall(answers, kept)
     if record is None:
         client.record("experiment", _row(plan, who))
     votes = client.view_rows("vote_list", experiment=plan.id) if resume else []
@@ -263,21 +263,15 @@ def _same_variants(record: Mapping[str, Any], sides: Sequence[Variant]) -> None:
                 )
 
 
-def _inputs_of(client: Client, record: Mapping[str, Any], answered: Sequence[Mapping[str, Any]]) -> tuple[Input, ...]:
+def _inputs_of(client: Client, record: Mapping[str, Any], kept: Mapping[tuple[str, str], Kept]) -> tuple[Input, ...]:
     """The inputs that every variant has answered, out of what was asked; an erased text is left out."""
     names = [str(side["name"]) for side in record["variants"]]
-    by_input: dict[str, dict[str, str]] = {}
-    for row in answered:
-        by_input.setdefault(str(row["input_id"]), {})[str(row["variant"])] = str(row["call_id"])
-    wanted = [str(one) for one in record.get("input_ids") or by_input]
     found = []
-    for input_id in wanted:
-        calls = by_input.get(input_id, {})
-        if all(name in calls for name in names):
-            messages = client.call(calls[names[0]]).get("messages") or []
-            text = next((str(one.get("content") or "") for one in reversed(messages) if one.get("role") == "user"), "")
-            if text:
-                found.append(Input(input_id, text))
+    for input_id in record.get("input_ids") or ():
+        calls = [kept.get((name, str(input_id))) for name in names]
+        asked = [call.asked for call in calls if call is not None and call.asked and call.text is not None]
+        if len(asked) == len(names):
+            found.append(Input(str(input_id), min(asked, key=len)))  # the variant that adds least to it
     if not found:
         raise UsageError(
             f"no input of experiment {record['id']} has been answered by every variant, or the texts were erased; give the inputs again"
@@ -285,14 +279,29 @@ def _inputs_of(client: Client, record: Mapping[str, Any], answered: Sequence[Map
     return tuple(found)
 
 
-def _recall(client: Client, answers: Mapping[tuple[str, str], Answer], answered: Sequence[Mapping[str, Any]]) -> None:
-    """Takes over the answers that the experiment has: they are what was judged, and asking again would cost."""
-    for row in answered:
-        answer = answers.get((str(row["variant"]), str(row["input_id"])))
-        if answer is not None:
-            try:
-                text = client.call(str(row["call_id"])).get("text")
-            except AiplatError:
-                text = None
-            if text is not None:
-                answer.recall(row, str(text))
+class Kept(NamedTuple):
+    """An answer that the ledger has."""
+
+    row: Mapping[str, Any]  # Any: the values of a view
+    asked: str
+    text: str | None
+    """None where it was erased."""
+
+
+def _kept(client: Client, experiment: str) -> dict[tuple[str, str], Kept]:
+    """The answers that an experiment has: they are what was judged, and asking again would cost."""
+    found = {}
+    for row in client.view_rows("experiment_answers", experiment=experiment, status="ok"):
+        call = client.call(str(row["call_id"]))
+        messages = call.get("messages") or []
+        asked = next((one.get("content") for one in reversed(messages) if one.get("role") == "user"), "")
+        text = call.get("text")
+        key = str(row["variant"]), str(row["input_id"])
+        found[key] = Kept(row, asked if isinstance(asked, str) else "", text if isinstance(text, str) else None)
+    return found
+
+
+def _recall(answers: Mapping[tuple[str, str], Answer], kept: Mapping[tuple[str, str], Kept]) -> None:
+    for key, call in kept.items():
+        if key in answers and call.text is not None:
+            answers[key].recall(call.row, call.text)
