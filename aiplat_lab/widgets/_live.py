@@ -209,7 +209,7 @@ class Live:
             variant = next(one for one in plan.variants if one.name == answer.variant)
             found |= {
                 "name": answer.variant,
-                "facts": answer_line(money, facts(answer)) if answer.ended else "",
+                "facts": answer_line(money, {**facts(answer), "call_id": answer.call_id[-8:]}) if answer.ended else "",
                 "prompt": variant.said(),
                 "settings": dict(variant.settings),
                 "error": answer.error,

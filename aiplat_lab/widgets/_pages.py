@@ -20,6 +20,7 @@ _QUIET = "color:var(--jp-ui-font-color2,#616161);font-size:.85em"
 _PRE = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.3em 0;font-family:inherit"
 _WORDS = {"tie": "a tie", "none": "none is good"}
 _STATES = {"error": "failed", "refused": "refused", "cancelled": "cancelled", "waiting": "not asked", "running": "not whole yet"}
+_HIDDEN = "The variants are named with the first vote."
 _NO_MATH = "tex2jax_ignore mathjax_ignore"
 
 
@@ -82,18 +83,24 @@ def vote_lines(one: Doc) -> list[str]:
 
 def to_html(found: Doc) -> str:
     """As HTML with its style in place, so that it stands in any page."""
-    rows = side_rows(found)
-    head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in rows[0])
-    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{escape(text)}</td>' for text in row.values()) + "</tr>" for row in rows)
     parts = [
         f'<section class="{_NO_MATH}" style="border:{_LINE};border-radius:4px;padding:.8em 1em">',
         f'<p style="margin:0;font-weight:600">{escape(found["name"])}</p>',
         f'<p style="margin:.4em 0">{escape(found["verdict"]["sentence"])}</p>',
-        f'<table style="border-collapse:collapse;margin:.5em 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>',
+        _html_sides(found),
         *(_html_input(found, one, number) for number, one in enumerate(found["inputs"], 1)),
         f'<p style="margin:.6em 0 0;{_QUIET}">{escape(_foot(found))}</p></section>',
     ]
     return "".join(parts)
+
+
+def _html_sides(found: Doc) -> str:
+    rows = side_rows(found)
+    if not rows:
+        return f'<p style="{_QUIET}">{_HIDDEN}</p>'
+    head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in rows[0])
+    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{escape(text)}</td>' for text in row.values()) + "</tr>" for row in rows)
+    return f'<table style="border-collapse:collapse;margin:.5em 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _html_input(found: Doc, one: Doc, number: int) -> str:
@@ -129,7 +136,7 @@ def to_markdown(found: Doc) -> str:
     parts = [
         f"**{_plain_line(found['name'])}**",
         _plain_line(found["verdict"]["sentence"]),
-        "\n".join([_row(rows[0]), _row(["---"] * len(rows[0])), *(_row(row.values()) for row in rows)]),
+        "\n".join([_row(rows[0]), _row(["---"] * len(rows[0])), *(_row(row.values()) for row in rows)]) if rows else _HIDDEN,
     ]
     for number, one in enumerate(found["inputs"], 1):
         parts.append(f"**Input {number}** – {_plain_line(_said(one))}\n\n{_fenced(one['text'])}")

@@ -23,7 +23,10 @@ _SOON_S, _EVERY_S = 0.15, 2.0
 
 
 def document(experiment: Experiment) -> Document:
-    """What is known of an experiment. While it is blind, an input without this rater's vote shows no answer."""
+    """What is known of an experiment.
+
+    While it is blind, an input without this rater's vote shows no answer, and before the first vote no variant is named.
+    """
     plan = experiment.plan
     shown = [one for one in plan.inputs if visible(experiment, one)]
     verdict = experiment.verdict()
@@ -52,7 +55,7 @@ def document(experiment: Experiment) -> Document:
             "level": verdict.level,
         },
         "unstored_votes": experiment.unstored(),
-        "variants": [_side(experiment, name, shown) for name in plan.names],
+        "variants": [_side(experiment, name, shown) for name in plan.names] if shown or experiment.judged() else [],
         "inputs": [_input(experiment, one, shown=one in shown) for one in plan.inputs],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,8 @@ def again(lab: Lab, axe: Any) -> None:
     expect(twin.locator(".aiplat-Ab-table tbody tr")).to_have_count(2)
     expect(twin.locator(".aiplat-Ab-card")).to_have_count(4)
     expect(twin.locator("strong", has_text="charged twice").first).to_be_visible()
-    expect(lab.page.get_by_text("model not found")).to_have_count(0, timeout=1000)
+    outputs = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-child")
+    expect(outputs.locator("visible=true")).to_have_count(1)
     assert lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session") is None
     assert axe(lab, ".aiplat-Ab") == []
     lab.shot("ab-record-light")
@@ -117,11 +118,86 @@ def again(lab: Lab, axe: Any) -> None:
     expect(twin.locator("details").first).not_to_have_attribute("open", "")
 
 
-def test_a_vote_while_answers_stream_and_while_another_cell_runs_is_stored_at_once(lab: Lab, folder: Path) -> None:
-    control = begin(lab, "stream.ipynb", ["slow-stream", "slow-stream@b"][:1] + ["stream-1000"], "count", "Streams", more=", fresh=True")
-    running = control.locator(".aab-card[data-state='running']")
-    expect(running.locator(".aab-answer").first).to_contain_text("three")
-    lab.source(1, "import time\ntime.sleep(20)")
-    lab.page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1")
-    lab.page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell')")
-    lab.page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'")
+STOPWATCH = """() => {
+    const box = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .aab');
+    window.watch = {};
+    box.addEventListener('keydown', () => { window.watch.pressed ??= Date.now(); }, true);
+    const look = () => {
+        if (box.querySelector('.aab-stored').textContent.includes('Stored')) { window.watch.stored ??= Date.now(); }
+    };
+    new MutationObserver(look).observe(box, { subtree: true, childList: true, characterData: true });
+}"""
+
+
+def vote_and_time(lab: Lab, control: Locator, key: str) -> dict[str, float]:
+    """Votes by one key; the browser's clock at the key and when the control said that the vote is stored, in seconds."""
+    lab.page.evaluate(STOPWATCH)
+    control.focus()
+    lab.page.keyboard.press(key)
+    lab.page.wait_for_function("window.watch.stored", timeout=15_000)
+    return {name: at / 1000 for name, at in lab.page.evaluate("window.watch").items()}
+
+
+def test_a_vote_is_stored_while_answers_stream_and_while_another_cell_runs(lab: Lab, folder: Path) -> None:
+    inputs = ["count", "count again"]
+    control = begin(lab, "stream.ipynb", ["slow-stream", "slow-stream"], inputs, "Streams", more=", fresh=True, ahead=0")
+    streaming = control.locator(".aab-card[data-state='running'] .aab-answer", has_text="three")
+    expect(streaming).to_have_count(2)
+    first = vote_and_time(lab, control, "2")
+    expect(control.locator(".aab-card[data-state='running']")).to_have_count(2)
+    lab.page.keyboard.press("Enter")
+    expect(control.locator(".aab-label")).to_have_text("Input 2")
+    expect(streaming.first).to_be_visible()
+    lab.page.evaluate(BUSY)
+    lab.page.wait_for_function("window.busy === 'busy'")
+    second = vote_and_time(lab, control, "0")
+    assert lab.page.evaluate("window.busy") == "busy", "the other cell still runs"
+    with client(folder) as gateway:
+        (experiment,) = [row for row in gateway.view_rows("experiment_list") if row["name"] == "Streams"]
+        votes = gateway.view_rows("vote_list", experiment=experiment["id"])
+    kept = [datetime.fromisoformat(vote["recorded_at"]).timestamp() for vote in votes]
+    took = [at - one["pressed"] for at, one in zip(kept, (first, second), strict=True)]
+    assert max(took) <= LIMIT_S, took
+    assert first["stored"] - first["pressed"] <= LIMIT_S and second["stored"] - second["pressed"] <= LIMIT_S
+
+
+BUSY = """() => {
+    const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+    window.busy = 'sent';
+    const future = kernel.requestExecute({ code: 'import time\\nend = time.time() + 6\\nwhile time.time() < end: time.sleep(0.05)' });
+    future.onIOPub = message => { if (message.header.msg_type === 'execute_input') { window.busy = 'busy'; } };
+    future.done.then(() => { window.busy = 'done'; });
+}"""
+LIMIT_S = 2.0
+"""The bar is 0.3 s, which the benchmark measures on a quiet machine; a blocked cell would take six."""
+
+
+def test_a_side_that_breaks_off_says_so_and_the_other_lives_on(lab: Lab, axe: Any) -> None:
+    control = begin(lab, "broken.ipynb", ["cut-stream", "echo"], "still here", "Broken", more=", fresh=True")
+    failed = control.locator(".aab-card[data-state='error']")
+    expect(failed).to_contain_text("This answer broke off")
+    expect(control.locator(".aab-card[data-state='ok'] .aab-answer")).to_have_text("still here")
+    assert "cut-stream" not in control.inner_text()
+    lab.shot("ab-failed-light")
+    control.locator(".aab-card[data-state='ok'] .aab-prefer").click()
+    expect(control.locator(".aab-stored")).to_contain_text("Stored")
+    expect(failed).to_contain_text("upstream")
+    assert axe(lab, ".aab") == []
+    lab.shot("ab-failed-revealed-light")
+
+
+def test_four_variants_fit_a_narrow_window(lab: Lab, axe: Any) -> None:
+    prompts = [f"Answer {word} to {{{{ input }}}}" for word in ("briefly", "kindly", "formally", "in verse")]
+    sides = [{"name": f"v{number}", "model": "echo", "prompt": prompt} for number, prompt in enumerate(prompts, 1)]
+    control = begin(lab, "four.ipynb", sides, "the customer", "Four voices")
+    expect(control.locator(".aab-card[data-state='ok']")).to_have_count(4)
+    lab.shot("ab-four-light")
+    lab.page.set_viewport_size({"width": 700, "height": 1200})
+    boxes = [control.locator(".aab-card").nth(place).bounding_box() for place in range(4)]
+    assert all(box is not None and box["width"] > 150 for box in boxes), boxes
+    assert axe(lab, ".aab") == []
+    lab.shot("ab-four-narrow-light")
+    lab.page.set_viewport_size({"width": 1360, "height": 860})
+    control.focus()
+    lab.page.keyboard.press("4")
+    expect(control.locator(".aab-card").nth(3)).to_have_attribute("data-chosen", "true")

@@ -93,6 +93,9 @@ class ComparisonView extends Widget implements IRenderMime.IRenderer {
 
   private table(): HTMLElement {
     const { found, trans } = this;
+    if (!found.sides.length) {
+      return element('p', 'aiplat-note', trans.__('The variants are named with the first vote.'));
+    }
     const columns = [
       trans.__('Variant'),
       trans.__('Votes'),

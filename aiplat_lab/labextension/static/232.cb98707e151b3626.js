@@ -898,6 +898,13 @@
   padding: 4px 0 0;
 }
 
+.aiplat-Ab .aiplat-Ab-text.jp-RenderedHTMLCommon :is(h1, h2, h3, h4, h5, h6) {
+  margin: 0.6em 0 0.4em;
+  font-size: var(--jp-content-font-size1);
+  font-weight: 600;
+  line-height: 1.5;
+}
+
 .aiplat-Ab .aiplat-Ab-text.jp-RenderedHTMLCommon > :last-child {
   margin-bottom: 4px;
 }
@@ -920,9 +927,7 @@
 }
 
 /* A control without its kernel says only that it is not there; the record under it has everything. */
-.jp-OutputArea-child:has(> .jp-OutputArea-output[data-mime-type="application/vnd.jupyter.widget-view+json"]):not(
-  :has(.aab)
-):has(+ .jp-OutputArea-child > .aiplat-Ab) {
+.jp-OutputArea-child:not(:has(.aab)):has(> .lm-Panel.jp-OutputArea-output):has(+ .jp-OutputArea-child > .aiplat-Ab) {
   display: none;
 }
 `,""]),e.d(t,{},{A:n})},314(a){a.exports=function(a){var t=[];return t.toString=function(){return this.map(function(t){var e="",r=void 0!==t[5];return t[4]&&(e+="@supports (".concat(t[4],") {")),t[2]&&(e+="@media ".concat(t[2]," {")),r&&(e+="@layer".concat(t[5].length>0?" ".concat(t[5]):""," {")),e+=a(t),r&&(e+="}"),t[2]&&(e+="}"),t[4]&&(e+="}"),e}).join("")},t.i=function(a,e,r,i,o){"string"==typeof a&&(a=[[null,a,void 0]]);var n={};if(r)for(var l=0;l<this.length;l++){var p=this[l][0];null!=p&&(n[p]=!0)}for(var d=0;d<a.length;d++){var s=[].concat(a[d]);r&&n[s[0]]||(void 0!==o&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=o),e&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=e),i&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=i):s[4]="".concat(i)),t.push(s))}},t}},601(a){a.exports=function(a){return a[1]}},72(a){var t=[];function e(a){for(var e=-1,r=0;r<t.length;r++)if(t[r].identifier===a){e=r;break}return e}function r(a,r){for(var i={},o=[],n=0;n<a.length;n++){var l=a[n],p=r.base?l[0]+r.base:l[0],d=i[p]||0,s="".concat(p," ").concat(d);i[p]=d+1;var c=e(s),u={css:l[1],media:l[2],sourceMap:l[3],supports:l[4],layer:l[5]};if(-1!==c)t[c].references++,t[c].updater(u);else{var f=function(a,t){var e=t.domAPI(t);return e.update(a),function(t){t?(t.css!==a.css||t.media!==a.media||t.sourceMap!==a.sourceMap||t.supports!==a.supports||t.layer!==a.layer)&&e.update(a=t):e.remove()}}(u,r);r.byIndex=n,t.splice(n,0,{identifier:s,updater:f,references:1})}o.push(s)}return o}a.exports=function(a,i){var o=r(a=a||[],i=i||{});return function(a){a=a||[];for(var n=0;n<o.length;n++){var l=e(o[n]);t[l].references--}for(var p=r(a,i),d=0;d<o.length;d++){var s=e(o[d]);0===t[s].references&&(t[s].updater(),t.splice(s,1))}o=p}}},659(a){var t={};a.exports=function(a,e){var r=function(a){if(void 0===t[a]){var e=document.querySelector(a);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(a){e=null}t[a]=e}return t[a]}(a);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(e)}},540(a){a.exports=function(a){var t=document.createElement("style");return a.setAttributes(t,a.attributes),a.insert(t,a.options),t}},56(a,t,e){a.exports=function(a){var t=e.nc;t&&a.setAttribute("nonce",t)}},206(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var t=a.insertStyleElement(a);return{update:function(e){var r,i,o;r="",e.supports&&(r+="@supports (".concat(e.supports,") {")),e.media&&(r+="@media ".concat(e.media," {")),(i=void 0!==e.layer)&&(r+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),r+=e.css,i&&(r+="}"),e.media&&(r+="}"),e.supports&&(r+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),a.styleTagTransform(r,t,a.options)},remove:function(){var a;null===(a=t).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,t){if(t.styleSheet)t.styleSheet.cssText=a;else{for(;t.firstChild;)t.removeChild(t.firstChild);t.appendChild(document.createTextNode(a))}}},579(a,t,e){var r=e(72),i=e.n(r),o=e(206),n=e.n(o),l=e(659),p=e.n(l),d=e(56),s=e.n(d),c=e(540),u=e.n(c),f=e(113),b=e.n(f),v=e(475),m={};m.styleTagTransform=b(),m.setAttributes=s(),m.insert=p().bind(null,"head"),m.domAPI=n(),m.insertStyleElement=u(),i()(v.A,m),v.A&&v.A.locals&&v.A.locals}}]);
