@@ -215,8 +215,9 @@ class Experiment:
         """Puts another input in front."""
         if 0 <= place < len(self.plan.inputs) and place != self._at:
             self._at = place
-            self._asking.allow(place + 1 + self.plan.ahead)
             self.tell("place")
+            self._asking.hurry(place)
+            self._asking.allow(place + 1 + self.plan.ahead)
 
     def following(self) -> int | None:
         """The place of the next input without a vote, or None when all have one."""

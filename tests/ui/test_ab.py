@@ -24,7 +24,7 @@ BETTER = """The customer was charged twice for order 1042 and asks for a refund 
 
 - Confirm the amount today.
 - Refund to the card within `3` working days."""
-BEGIN = "import aiplat_lab\nresult = aiplat_lab.ab({variants}, {inputs}, name={name!r}, rater='ann', seed=7{more})"
+BEGIN = "import aiplat_lab\nresult = aiplat_lab.ab({variants}, {inputs!r}, name={name!r}, rater='ann', seed=7{more})"
 
 
 def begin(lab: Lab, file: str, variants: list[Any], inputs: Any, name: str, *, more: str = "", wait: bool = True) -> Locator:
