@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+from aiplat_lab import prompts
 from aiplat_lab.client import Client, default
 from aiplat_lab.core.errors import UsageError, did_you_mean, from_wire
 from aiplat_lab.core.ids import new_id
@@ -20,7 +21,7 @@ from aiplat_lab.widgets._experiment import Experiment, Plan
 from aiplat_lab.widgets._inputs import Input, read_inputs
 from aiplat_lab.widgets._screen import Screen, place_here, shell_here
 from aiplat_lab.widgets._twin import Twin
-from aiplat_lab.widgets._variants import Variant, read_variants
+from aiplat_lab.widgets._variants import Variant, check_values, read_variants
 
 
 def ab(
@@ -102,6 +103,7 @@ def prepare(variants: Any, inputs: Any, options: Options, *, here: Place, client
     given = read_inputs(inputs) if inputs is not None or record is None else _inputs_of(client, record, kept)
     plan = _plan(sides, given, options, record, here=here, client=client)
     who = replace(known.attribution, surface="widget", experiment=plan.id, notebook=here.notebook, cell_id=here.cell_id)
+    check_values(sides, given)
     answers = _answers(plan, who, cache="refresh" if options.fresh else "auto", timeout_s=options.timeout_s)
     _recall(answers, kept)
     if record is None:
@@ -238,10 +240,17 @@ def _variants_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": side["name"],
             "model": side["model"],
             "settings": side["settings"],
-            "prompt": f"{side['prompt_name']}@{side['prompt_version']}" if side.get("prompt_name") else side.get("prompt_text", ""),
+            "prompt": _prompt_of(side),
         }
         for side in record["variants"]
     ]
+
+
+def _prompt_of(side: Mapping[str, Any]) -> Any:  # Any: a prompt, or a text
+    """A prompt as it was: by its version, or by its text where it was not saved."""
+    if not side.get("prompt_name"):
+        return side.get("prompt_text", "")
+    return prompts.parse(side["prompt_text"]) if "prompt_text" in side else f"{side['prompt_name']}@{side['prompt_version']}"
 
 
 def _same_variants(record: Mapping[str, Any], sides: Sequence[Variant]) -> None:

@@ -96,6 +96,7 @@ def _side(experiment: Experiment, name: str, shown: Sequence[Input]) -> Document
     wins, _ = experiment.tally()
     return {
         **variant.describe(),
+        "model": variant.asks(),
         "prompt": variant.said(),
         "votes": wins[name],
         "answered": len(good),

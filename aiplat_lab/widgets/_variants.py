@@ -5,41 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Any
 
+from aiplat_lab import prompts
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import PromptError, UnknownModel, UsageError, did_you_mean
 from aiplat_lab.core.types import Attribution, Json, Message, Request, content_hash
+from aiplat_lab.prompts import LIBRARY, Prompt
 from aiplat_lab.widgets._inputs import Input
 
 FEWEST, MOST = 2, 4
 RESERVED = ("tie", "none")
 _REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]*@[\w.-]+")
-_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
-
-
-@runtime_checkable
-class RegisteredPrompt(Protocol):
-    """A prompt of the registry, as far as a comparison needs it."""
-
-    name: str
-    version: str
-    content_hash: str
-    model: str
-    variables: Any
-
-    def request(self, values: Mapping[str, Json], *, model: str | None = None, settings: Any = None, attribution: Any = None) -> Request:
-        """What is asked with these values."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One side of a comparison."""
 
-    prompt: str | RegisteredPrompt = ""
-    """A text with `{{ variables }}`, a `Prompt`, or `name@label`. A text input is `{{ input }}`; a prompt that does not name it is
-    followed by it, and an empty prompt sends the input alone."""
+    prompt: str | Prompt = ""
+    """A text with `{{ variables }}`, a `Prompt`, `name@label`, or `library:name`. A text input is `{{ input }}`; a text without
+    variables is followed by it, and an empty one sends the input alone."""
     model: str = ""
     """Empty takes the prompt's own model, else the default model."""
     settings: Mapping[str, Json] = field(default_factory=dict)
@@ -53,12 +40,30 @@ class Variant:
         if isinstance(self.prompt, str):
             return {**about, "prompt_text": self.prompt, "prompt_hash": content_hash(self.prompt)}
         prompt = self.prompt
-        return {**about, "prompt_name": prompt.name, "prompt_version": prompt.version, "prompt_hash": prompt.content_hash}
+        named = {"prompt_name": prompt.name, "prompt_version": prompt.recorded_version, "prompt_hash": prompt.content_hash}
+        return {**about, **named, **({} if prompt.version else {"prompt_text": prompt.text})}
+
+    def asks(self) -> str:
+        """The model that it names, itself or by its prompt; empty for the default."""
+        return self.model or ("" if isinstance(self.prompt, str) else self.prompt.model)
+
+    def template(self) -> Prompt | None:
+        """The prompt, read; None where the input alone is sent.
+
+        Raises:
+            PromptError: the text is no template.
+        """
+        if not isinstance(self.prompt, str):
+            return self.prompt
+        try:
+            return _parsed(self.prompt) if self.prompt.strip() else None
+        except PromptError as error:
+            raise PromptError(f"variant {self.name!r}: {error.message}") from None
 
     def said(self) -> str:
         """The prompt in a few words."""
         if not isinstance(self.prompt, str):
-            return f"{self.prompt.name}@{self.prompt.version}" if self.prompt.version else self.prompt.name
+            return self.prompt.reference
         return " ".join(self.prompt.split())
 
     def request(self, one: Input, attribution: Attribution) -> Request:
@@ -68,10 +73,14 @@ class Variant:
             PromptError: a variable of the prompt has no value.
         """
         if not isinstance(self.prompt, str):
-            values = one.values if one.values is not None else {_text_variable(self.prompt): one.text}
+            values = _wanted(self.prompt, one.values) if one.values is not None else {_text_variable(self.prompt): one.text}
             return self.prompt.request(values, model=self.model or None, settings=dict(self.settings), attribution=attribution)
-        text = _filled(self.prompt, one, self.name)
-        return Request(model=self.model, messages=(Message("user", text),), settings=dict(self.settings), attribution=attribution)
+        template = self.template()
+        try:
+            messages = (Message("user", one.text),) if template is None else _messages(template, one)
+        except PromptError as error:
+            raise PromptError(f"variant {self.name!r}: {error.message}") from None
+        return Request(model=self.model, messages=messages, settings=dict(self.settings), attribution=attribution)
 
 
 def read_variants(given: Any, client: Client) -> tuple[Variant, ...]:  # Any: whatever a user hands over
@@ -97,9 +106,9 @@ def _one(given: Any, number: int) -> Variant:  # Any: as in `read_variants`
     if isinstance(given, Variant):
         return given
     if isinstance(given, str):
-        is_prompt = bool(re.search(r"\s|\{\{", given)) or _REFERENCE.fullmatch(given)
+        is_prompt = bool(re.search(r"\s|\{\{", given)) or _is_reference(given)
         return Variant(prompt=given) if is_prompt else Variant(model=given)
-    if isinstance(given, RegisteredPrompt):
+    if isinstance(given, Prompt):
         return Variant(prompt=given)
     if not isinstance(given, Mapping):
         raise UsageError(f"variant {number} must be a Variant or a dict such as {{'model': 'fast'}}, not {type(given).__name__}")
@@ -111,15 +120,13 @@ def _one(given: Any, number: int) -> Variant:  # Any: as in `read_variants`
     made = Variant(**given)
     if not isinstance(made.settings, Mapping):
         raise UsageError(f"settings of variant {number} must be a dict such as {{'temperature': 0}}")
-    if not (isinstance(made.prompt, str | RegisteredPrompt) and isinstance(made.model, str) and isinstance(made.name, str)):
+    if not (isinstance(made.prompt, str | Prompt) and isinstance(made.model, str) and isinstance(made.name, str)):
         raise UsageError(f"prompt, model and name of variant {number} must be texts (a prompt may be a Prompt)")
     return made
 
 
 def _with_prompt(variant: Variant, client: Client) -> Variant:
-    if isinstance(variant.prompt, str) and _REFERENCE.fullmatch(variant.prompt):
-        from aiplat_lab import prompts
-
+    if isinstance(variant.prompt, str) and _is_reference(variant.prompt):
         return replace(variant, prompt=prompts.get(variant.prompt, client=client))
     return variant
 
@@ -130,8 +137,7 @@ def _check_models(variants: Sequence[Variant], client: Client) -> None:
     names = {str(model["name"]) for model in client.models()}
     providers = {str(one["name"]) for one in status.get("providers") or ()}
     for variant in variants:
-        own = "" if isinstance(variant.prompt, str) else variant.prompt.model
-        model = variant.model or own or str(status.get("default_model") or "")
+        model = variant.asks() or str(status.get("default_model") or "")
         if not model:
             raise UsageError("a variant names no model, and aiplat.toml has no default_model; nothing was asked")
         provider, slash, rest = model.partition("/")
@@ -160,22 +166,58 @@ def _named(variants: Sequence[Variant]) -> tuple[Variant, ...]:
     return tuple(replace(variant, name=name) for variant, name in zip(variants, names, strict=True))
 
 
-def _text_variable(prompt: RegisteredPrompt) -> str:
-    """The variable that a text input fills: the only one, or `input`."""
-    names = [str(getattr(one, "name", one)) for one in prompt.variables]
-    return names[0] if len(names) == 1 else "input"
+def check_values(variants: Sequence[Variant], inputs: Sequence[Input]) -> None:
+    """Refuses a value that no variant asks for: its name is a mistake.
+
+    Raises:
+        PromptError: there is one; the nearest name is told.
+    """
+    known: set[str] = set()
+    for variant in variants:
+        prompt = variant.template()
+        if prompt is None or not prompt.variables:
+            return  # the whole input is sent
+        known |= set(prompt.variables)
+    for number, one in enumerate(inputs, 1):
+        for name in one.values or ():
+            if name not in known:
+                raise PromptError(
+                    f"input {number} gives {name[:60]!r}, which no variant asks for.{did_you_mean(name, known)} Nothing was asked."
+                )
 
 
-def _filled(template: str, one: Input, name: str) -> str:
-    """The template with its variables filled in one pass, so that a value is never read again."""
+def _is_reference(text: str) -> bool:
+    return text.startswith(LIBRARY) or _REFERENCE.fullmatch(text) is not None
+
+
+def _text_variable(prompt: Prompt) -> str:
+    """The variable that a text input fills: the only one that must be given, or `input`."""
+    needed = [name for name, variable in prompt.variables.items() if variable.required]
+    return needed[0] if len(needed) == 1 else "input"
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Prompt:
+    return prompts.parse(text)
+
+
+def _messages(prompt: Prompt, one: Input) -> tuple[Message, ...]:
+    """The messages of a prompt that was written on the spot. A value is written once and never read again."""
+    if not prompt.variables:
+        *before, last = prompt.render()
+        return (
+            (*before, Message(last.role, f"{last.text()}\n\n{one.text}"))
+            if last.role == "user"
+            else (*before, last, Message("user", one.text))
+        )
     values: Mapping[str, Json] = one.values if one.values is not None else {"input": one.text}
-    used = _VARIABLE.findall(template)
-    for variable in used:
-        if variable not in values:
-            raise PromptError(
-                f"the prompt of variant {name!r} uses {{{{ {variable} }}}}, which the input does not give."
-                f"{did_you_mean(variable, values)} It gives {', '.join(values)}. Nothing was asked."
-            )
-    if used:
-        return _VARIABLE.sub(lambda found: str(values[found[1]]), template)
-    return f"{template.rstrip()}\n\n{one.text}" if template.strip() else one.text
+    return prompt.render({name: _as_text(value) for name, value in _wanted(prompt, values).items()})
+
+
+def _wanted(prompt: Prompt, values: Mapping[str, Json]) -> dict[str, Json]:
+    """The values that a prompt asks for: an input may hold more, for the sake of another variant."""
+    return {name: value for name, value in values.items() if name in prompt.variables}
+
+
+def _as_text(value: Json) -> str:
+    return value if isinstance(value, str) else str(value)

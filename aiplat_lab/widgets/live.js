@@ -391,7 +391,7 @@ class Comparison {
       this.stored.textContent += ` ${unstored} votes wait for the gateway.`;
     }
     const keys = columns.length === 2 ? '1 2 or ← → choose' : `1–${columns.length} choose`;
-    this.hints.textContent = given ? 'Enter goes on · D shows differences' : `${keys} · 0 tie · N none · R reason · D differences`;
+    this.hints.textContent = given ? (more ? 'Enter goes on · D differences' : 'D differences') : `${keys} · 0 tie · N none · R reason · D differences`;
   }
 
   announce(before, another) {

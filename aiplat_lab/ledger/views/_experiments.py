@@ -23,8 +23,8 @@ VIEWS: Mapping[str, View] = {
     "vote_list": View(
         "Votes of A/B experiments in the order they came; a vote that was sent twice counts once, and a later vote of the same rater on "
         "the same input takes the place of the earlier.",
-        "SELECT * EXCLUDE (turn) FROM (SELECT *, row_number() OVER (PARTITION BY experiment, input_id, rater ORDER BY seq DESC) AS turn "
-        "FROM votes_ QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq) = 1) WHERE turn = 1 ORDER BY seq",
+        "SELECT * FROM (FROM votes_ QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq) = 1) "
+        "QUALIFY row_number() OVER (PARTITION BY experiment, input_id, rater ORDER BY seq DESC) = 1 ORDER BY seq",
         source="votes",
         rows_as="votes_",
         time="recorded_at",
