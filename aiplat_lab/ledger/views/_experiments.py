@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aiplat_lab.ledger.views._view import View
+from aiplat_lab.ledger.views._view import CALL_FILTERS, View
+
+_IN = "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0)"
+_OUT = "coalesce(output_tokens, 0) + coalesce(reasoning_tokens, 0)"
+_COUNTED = "input_tokens IS NOT NULL OR output_tokens IS NOT NULL"
 
 VIEWS: Mapping[str, View] = {
     "experiment_list": View(
         "A/B experiments, newest first: id, name, variants, number of inputs, who began it, and in which notebook.",
-        "SELECT id, name, variants, inputs, blind, author, notebook, recorded_at FROM experiments_ "
+        "SELECT id, name, variants, inputs, blind, author, notebook, alpha, seed, input_ids, recorded_at FROM experiments_ "
         "QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq DESC) = 1 ORDER BY recorded_at DESC, id",
         source="experiments",
         rows_as="experiments_",
@@ -19,11 +23,20 @@ VIEWS: Mapping[str, View] = {
     "vote_list": View(
         "Votes of A/B experiments in the order they came; a vote that was sent twice counts once, and a later vote of the same rater on "
         "the same input takes the place of the earlier.",
-        "SELECT * EXCLUDE (turn) FROM (SELECT *, row_number() OVER (PARTITION BY experiment, input_id, rater ORDER BY seq DESC) AS turn "
-        "FROM votes_ QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq) = 1) WHERE turn = 1 ORDER BY seq",
+        "SELECT * FROM (FROM votes_ QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq) = 1) "
+        "QUALIFY row_number() OVER (PARTITION BY experiment, input_id, rater ORDER BY seq DESC) = 1 ORDER BY seq",
         source="votes",
         rows_as="votes_",
         time="recorded_at",
         columns={"experiment": "experiment", "rater": "rater"},
+    ),
+    "experiment_answers": View(
+        "Answers in an A/B experiment, oldest first: the variant, the input's id, the call, its outcome, model, tokens in and out, cost in "
+        "US dollars, latency in seconds, and whether it came from the cache. `call` gives the text of each.",
+        "SELECT experiment, variant, tags['input'] AS input_id, call_id::VARCHAR AS call_id, started_at, status, error_type, "
+        "error_message, finish_reason, request_model, provider, response_model, region, prompt_name, prompt_version, "
+        f"CASE WHEN {_COUNTED} THEN {_IN} END AS input_tokens, CASE WHEN {_COUNTED} THEN {_OUT} END AS output_tokens, cost_usd, "
+        "baseline_cost_usd, latency_s, time_to_first_token_s, cache FROM calls WHERE coalesce(variant, '') <> '' ORDER BY seq",
+        columns={**CALL_FILTERS, "variant": "variant"},
     ),
 }
