@@ -12,6 +12,7 @@ import pytest
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.settings import Home
 from aiplat_lab.ledger import Ledger
+from aiplat_lab.stats import cluster_se
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -32,35 +33,33 @@ def put(ledger: Ledger, *rows: dict[str, object]) -> None:
         ledger.record("eval_sample", row)
 
 
-def test_a_run_of_right_and_wrong_samples_is_counts(ledger: Ledger) -> None:
+def test_a_run_of_right_and_wrong_samples_keeps_errors_apart(ledger: Ledger) -> None:
     put(ledger, sample("r", "a", 1.0), sample("r", "b", 0.0), sample("r", "c", 1.0, cached=True), sample("r", "d", None, error="timeout"))
     (row,) = ledger.view_rows("eval_scores")
     assert (row["samples"], row["asked"], row["errors"], row["scored"], row["cached"]) == (4, 4, 1, 3, 1)
     assert row["score"] == pytest.approx(2 / 3)
-    assert row["counts_only"] is True
+    assert (row["scores"], row["clusters"]) == ([1.0, 0.0, 1.0], None)
     assert (row["cost_usd"], row["latency_s"]) == (Decimal("0.04"), 2.0)
 
 
 def test_an_error_is_not_a_wrong_answer_and_a_run_without_answers_has_no_score(ledger: Ledger) -> None:
     put(ledger, sample("r", "a", None), sample("r", "b", None))
     (row,) = ledger.view_rows("eval_scores")
-    assert (row["errors"], row["scored"], row["score"], row["standard_error"]) == (2, 0, None, None)
+    assert (row["errors"], row["scored"], row["score"], row["scores"]) == (2, 0, None, None)
 
 
 def test_the_standard_error_of_clusters_is_the_published_one(ledger: Ledger) -> None:
     scores, clusters = "1110001101", "0001112233"
     put(ledger, *(sample("r", f"s{i}", float(x), cluster=c) for i, (x, c) in enumerate(zip(scores, clusters, strict=True))))
     (row,) = ledger.view_rows("eval_scores", {"run": "r"})
-    assert row["standard_error"] == pytest.approx(0.267333, abs=1e-6)
-    assert (row["clusters"], row["counts_only"]) == (4, False)
+    assert cluster_se(row["scores"], row["clusters"], small_sample=True) == pytest.approx(0.267333, abs=1e-6)
 
 
 def test_repetitions_are_averaged_before_samples_are(ledger: Ledger) -> None:
     put(ledger, sample("r", "a", 1.0), sample("r", "a", 0.0, epoch=2), sample("r", "b", 1.0), sample("r", "b", None, epoch=2))
     (row,) = ledger.view_rows("eval_scores")
     assert (row["samples"], row["asked"], row["errors"], row["score"]) == (2, 4, 1, 0.75)
-    assert row["standard_error"] == pytest.approx(0.25)
-    assert row["counts_only"] is False
+    assert row["scores"] == [0.5, 1.0]
 
 
 def test_a_sample_that_was_scored_anew_counts_once(ledger: Ledger) -> None:

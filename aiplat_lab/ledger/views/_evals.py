@@ -19,19 +19,7 @@ _PER_SAMPLE = (
     "count(*) FILTER (cached) AS cached FROM (SELECT run_id, sample_id, cluster, status, score, cost_usd, latency_s, cached "
     f"{_LAST}) GROUP BY run_id, sample_id"
 )
-_PER_CLUSTER = (
-    "SELECT run_id, count(*) AS samples, count(score) AS n, sum(score) AS total, sum(asked) AS asked, sum(errors) AS errors, "
-    "count(score) FILTER (score NOT IN (0, 1)) AS graded, sum(cost_usd) AS cost_usd, sum(latency_s) AS latency_s, sum(cached) AS cached, "
-    "count(*) > count(DISTINCT cluster) AND any_value(cluster) IS NOT NULL AS shared "
-    "FROM per_sample GROUP BY run_id, coalesce(cluster, sample_id)"
-)
-_PER_RUN = (
-    "SELECT run_id, sum(samples)::BIGINT AS samples, sum(asked)::BIGINT AS asked, sum(errors)::BIGINT AS errors, sum(n)::BIGINT AS scored, "
-    "sum(total) / nullif(sum(n), 0) AS score, sum(graded) = 0 AND NOT bool_or(shared) AND sum(asked) = sum(samples) AS counts_only, "
-    "count(*) FILTER (n > 0) AS clusters, sum(total * total) AS tt, sum(total * n) AS tn, sum(n * n) AS nn, "
-    "sum(cost_usd) AS cost_usd, sum(latency_s) / nullif(sum(asked - errors), 0) AS latency_s, sum(cached)::BIGINT AS cached "
-    "FROM per_cluster GROUP BY run_id"
-)
+_SHARED = "count(cluster) > count(DISTINCT cluster)"
 
 VIEWS: Mapping[str, View] = {
     "eval_run_list": View(
@@ -57,12 +45,13 @@ VIEWS: Mapping[str, View] = {
     ),
     "eval_scores": View(
         "What the scores of each run add up to: samples, answers asked for, errors (kept apart: no answer to score), samples with a score, "
-        "mean score over samples, its standard error (by cluster, where samples share one), whether each sample is plainly right or "
-        "wrong (`counts_only`), cost in US dollars, mean latency in seconds and answers from the cache. A sample that was asked several times "
-        "counts once, with its mean.",
-        "SELECT run_id, samples, asked, errors, scored, score, counts_only, clusters, CASE WHEN clusters > 1 THEN "
-        "sqrt(greatest(tt - 2 * score * tn + score * score * nn, 0) * clusters / (clusters - 1)) / scored END AS standard_error, "
-        f"cost_usd, latency_s, cached FROM (WITH per_sample AS ({_PER_SAMPLE}), per_cluster AS ({_PER_CLUSTER}) {_PER_RUN}) ORDER BY run_id",
+        "mean score over samples, each sample's score (`scores`) and cluster (`clusters`, only where samples share one), cost in US "
+        "dollars, mean latency in seconds and answers from the cache. A sample that was asked several times counts once, with its mean.",
+        "SELECT run_id, count(*) AS samples, sum(asked)::BIGINT AS asked, sum(errors)::BIGINT AS errors, count(score) AS scored, "
+        "avg(score) AS score, list(score ORDER BY sample_id) FILTER (score IS NOT NULL) AS scores, "
+        f"CASE WHEN {_SHARED} THEN list(coalesce(cluster, sample_id) ORDER BY sample_id) FILTER (score IS NOT NULL) END AS clusters, "
+        "sum(cost_usd) AS cost_usd, sum(latency_s) / nullif(sum(asked - errors), 0) AS latency_s, sum(cached)::BIGINT AS cached "
+        f"FROM ({_PER_SAMPLE}) GROUP BY run_id ORDER BY run_id",
         source="eval_samples",
         rows_as="samples",
         time="recorded_at",
@@ -73,8 +62,9 @@ VIEWS: Mapping[str, View] = {
         "cluster, cost in US dollars, latency in seconds; of the first repetition the call, scores by scorer, notes and error.",
         "SELECT run_id, sample_id, any_value(cluster) AS cluster, any_value(slices)::VARCHAR AS slices, count(*) AS asked, "
         "count(*) FILTER (status <> 'ok') AS errors, avg(score) FILTER (status = 'ok') AS score, sum(cost_usd) AS cost_usd, "
-        "avg(latency_s) FILTER (status = 'ok') AS latency_s, arg_min(call_id, epoch) AS call_id, arg_min(scores, epoch)::VARCHAR AS scores, "
-        f"arg_min(notes, epoch)::VARCHAR AS notes, arg_min(error, epoch) AS error FROM ({_LAST}) "
+        "avg(latency_s) FILTER (status = 'ok') AS latency_s, arg_min(call_id, epoch) AS call_id, "
+        f"arg_min(scores, epoch)::VARCHAR AS scores, arg_min(notes, epoch)::VARCHAR AS notes, "
+        f"arg_min(error, epoch) AS error FROM ({_LAST}) "
         "GROUP BY run_id, sample_id ORDER BY run_id, sample_id",
         source="eval_samples",
         rows_as="samples",
