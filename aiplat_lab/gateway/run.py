@@ -76,6 +76,7 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
     door = Door(home=home, settings=settings, ledger=ledger, gateway=Gateway(settings, ledger), started_at=utc_now(), fault=fault)
     listening: Listening | None = None
     try:
+        await door.read(lambda: door.prompt_files.write(door.gateway.prompts))
         listening = await listen(door)
         door.address = Address(
             pid=os.getpid(),

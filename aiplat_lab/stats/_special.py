@@ -14,6 +14,7 @@ _TINY = 1e-300
 _EPS = 1e-16
 _STIRLING_FROM = 20.0
 _MAX_STEPS = 20_000
+_NEARLY_NORMAL = 1e5
 
 
 def normal_cdf(z: float) -> float:
@@ -118,7 +119,7 @@ def t_upper(t: float, df: float) -> float:
     if t < 0:
         return 1 - t_upper(-t, df)
     square = t * t
-    if square < df:  # 1 - x would lose the digits of a small t
+    if square < 1:  # the other way would lose the digits of a small t
         return 0.5 * (1 - beta_cdf(square / (df + square), 0.5, df / 2))
     return 0.5 * beta_cdf(df / (df + square), df / 2, 0.5)
 
@@ -130,8 +131,8 @@ def t_quantile(p: float, df: float) -> float:
         return 0.0
     if p < 0.5:
         return -t_quantile(1 - p, df)
-    if df > 1e10:
-        return normal_quantile(p)
+    if df > _NEARLY_NORMAL:
+        return _expanded(normal_quantile(p), df)
     tail = 1 - p
     low, high = 0.0, max(2.0, normal_quantile(p))
     while t_upper(high, df) > tail:
@@ -143,11 +144,19 @@ def t_quantile(p: float, df: float) -> float:
         low, high = (t, high) if error > 0 else (low, t)
         density = math.exp(log_scale - (df + 1) / 2 * math.log1p(t * t / df))
         step = t + error / density if density > 0 else math.inf
-        new = step if low < step < high else (low + high) / 2
+        new = step if low <= step <= high else (low + high) / 2
         if abs(new - t) <= 1e-14 * abs(new):
             return new
         t = new
     return t
+
+
+def _expanded(z: float, df: float) -> float:
+    """The quantile of t for many degrees of freedom, from the normal one (Fisher's expansion)."""
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / df + second / df**2 + third / df**3
 
 
 def two_sided_t(level: float, df: float) -> float:

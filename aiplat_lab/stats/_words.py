@@ -29,6 +29,15 @@ def number(value: float, decimals: int, *, sign: bool = False) -> str:
     return (_MINUS if value < 0 else "+" if sign else "") + text
 
 
+def brief(value: float) -> str:
+    """A size to two digits, without a sign and without idle zeros: `7.5`, `13`, `0.075`, `1,300`."""
+    if value == 0:
+        return "0"
+    decimals = max(0, 1 - math.floor(math.log10(abs(value))))
+    text = f"{abs(round(value, decimals)):,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def p_value(p: float, alpha: float) -> str:
     """`= 0.031` or `< 0.001`, with enough digits to stand on its side of `alpha`."""
     if p < 0.001 and alpha >= 0.001:

@@ -6,7 +6,7 @@ How a verdict comes about, and why test and interval cannot contradict each othe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -79,6 +79,11 @@ class Comparison:
     verdict: Outcome
     sentence: str
     """All of it for a person who is no statistician."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether the test says that the two differ at all, at the level of the interval."""
+        return self.p_value <= 1 - self.level and self.difference != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +173,14 @@ def compare_paired(
 
 def _one_each(values: Scores, name: str) -> tuple[Array, bool]:
     """One score for each sample, and whether any of them is the mean of several."""
-    items = values.tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
+    if not isinstance(values, Iterable) or isinstance(values, (str, bytes, Mapping)):
+        raise UsageError(f"{name}: a list with one score for each sample is needed, got {type(values).__name__}.")
+    items = values.tolist() if isinstance(values, np.ndarray) else list(values)
     means: list[float] = []
     repeated = False
     for i, item in enumerate(items):
-        if isinstance(item, (list, tuple, np.ndarray)):
-            some = _check.scores(item, f"{name}, sample {i}")
+        if isinstance(item, Iterable) and not isinstance(item, (str, bytes)):
+            some = _check.scores(list(item), f"{name}, sample {i}")
             repeated = repeated or some.size > 1
             means.append(float(some.mean()))
         else:
@@ -206,7 +213,8 @@ def _graded_facts(first: Array, second: Array, clusters: Labels | None, *, level
     differences = second - first
     n = differences.size
     test = sign_flip_test(differences, clusters=clusters, draws=2 * draws, seed=seed)
-    units = n if clusters is None else int(_check.cluster_index(clusters, n).max()) + 1
+    each = _unit_means(differences, clusters)
+    units = each.size
     reach = _range(first, second)
     fewest = fewest_to_decide(level)
     mean = float(differences.mean())
@@ -217,7 +225,8 @@ def _graded_facts(first: Array, second: Array, clusters: Labels | None, *, level
         low, high = interval.low, interval.high
         usual = mean_interval(differences, clusters=clusters, level=level)
         variance = n * ((usual.high - usual.value) / two_sided_t(level, units - 1)) ** 2
-    if test.units < fewest:  # too few units differ for a resampling interval to know what the unseen ones would do
+    rare = units - int(np.unique(each.round(12), return_counts=True)[1].max()) < fewest
+    if rare:  # nearly all units say the same, so resampling cannot know what the unseen ones would do
         z2 = two_sided_z(level) ** 2
         unseen = reach * z2 / (units + z2)
         low, high = min(low, mean - unseen), max(high, mean + unseen)
@@ -231,14 +240,22 @@ def _graded_facts(first: Array, second: Array, clusters: Labels | None, *, level
         low=low,
         high=high,
         variance=variance,
-        smallest=0.0 if units >= fewest else math.inf,
+        smallest=math.inf if units < fewest else reach * fewest / units if rare else 0.0,
     )
 
 
+def _unit_means(differences: Array, clusters: Labels | None) -> Array:
+    """The mean difference of each unit: of each cluster, or of each sample."""
+    if clusters is None:
+        return differences
+    sums, sizes = _check.cluster_sums(differences, _check.cluster_index(clusters, differences.size))
+    return sums / sizes
+
+
 def _range(first: Array, second: Array) -> float:
-    """How far two scores can be apart: 1 for scores from 0 to 1, else as far as these are."""
-    low, high = min(first.min(), second.min()), max(first.max(), second.max())
-    return 1.0 if low >= 0 and high <= 1 else float(high - low)
+    """How far two scores can be apart: 1 for scores from 0 to 1, else as far as these are from each other and from 0."""
+    low, high = min(float(first.min()), float(second.min()), 0.0), max(float(first.max()), float(second.max()), 0.0)
+    return 1.0 if low == 0 and high <= 1 else high - low
 
 
 def _agreed(low: float, high: float, difference: float, p_value: float, alpha: float) -> tuple[float, float]:
@@ -267,13 +284,11 @@ def _judged(
     mean_a, mean_b = float(first.mean()), float(second.mean())
     difference = float((second - first).mean())
     worst = -facts.high if lower_is_better else facts.low
-    shown = facts.p_value <= 1 - level and difference != 0
     good = (difference < 0) == lower_is_better
-    verdict: Outcome = "better" if shown and good else "not_worse" if worst > -margin else "worse" if shown else "cannot_tell"
     standard = z_sum(level, POWER) * math.sqrt(facts.variance / n)
     smallest = max(standard, facts.smallest)
     reach = _range(first, second)
-    rate = reach == 1.0 and min(first.min(), second.min()) >= 0
+    rate = not lower_is_better and bool(np.all((first >= 0) & (first <= 1) & (second >= 0) & (second <= 1)))
     comparison = Comparison(
         name_a=names[0],
         name_b=names[1],
@@ -296,9 +311,15 @@ def _judged(
         margin=margin,
         lower_is_better=lower_is_better,
         unit=("points" if rate else "") if unit is None else unit,
-        verdict=verdict,
+        verdict="cannot_tell",
         sentence="",
     )
+    if comparison.shown and good:
+        comparison = replace(comparison, verdict="better")
+    elif worst > -margin:
+        comparison = replace(comparison, verdict="not_worse")
+    elif comparison.shown:
+        comparison = replace(comparison, verdict="worse")
     return replace(comparison, sentence=_sentence(comparison))
 
 
@@ -318,7 +339,7 @@ def _opening(c: Comparison, margin: str) -> str:
         return f"{b} is worse than {a}"
     if c.verdict == "cannot_tell":
         return f"Cannot tell whether {b} is better or worse than {a}"
-    if c.p_value <= 1 - c.level and c.difference != 0:
+    if c.shown:
         return f"{b} is worse than {a}, but by less than the margin of {margin}"
     return f"{b} is not worse than {a} by more than the margin of {margin}"
 
@@ -358,10 +379,9 @@ def _basis(c: Comparison) -> str:
 def _reach(c: Comparison) -> str:
     smallest = c.minimum_detectable_effect
     if smallest is None:
-        return "so few could show no difference"
-    size = smallest * _scale(c)
-    text = _words.number(size, 0 if size >= 10 else 1 if size >= 1 else _digits([size]))
-    return f"true differences under {_with_unit(text, c.unit)} are easily missed with so many"
+        return "too few to show any difference"
+    text = _words.brief(smallest * _scale(c))
+    return f"at this size, true differences under {_with_unit(text, c.unit)} are easily missed"
 
 
 def _advice(c: Comparison, margin: str) -> str:
@@ -382,9 +402,12 @@ def gate_verdict(comparison: Comparison, margin: float | None = None) -> GateVer
     if not (tolerated >= 0 and math.isfinite(tolerated)):
         raise UsageError(f"margin is the drop that is tolerated and must be at least 0, got {tolerated}.")
     worst, best = (-c.high, -c.low) if c.lower_is_better else (c.low, c.high)
-    outcome: GateOutcome = "pass" if worst > -tolerated else "regression" if best < -tolerated else "inconclusive"
-    if tolerated == 0 and outcome == "inconclusive" and c.verdict == "worse":
-        outcome = "regression"  # an end that was drawn to zero: the test has shown a drop
+    shown, good = c.shown, (c.difference < 0) == c.lower_is_better
+    outcome: GateOutcome = "inconclusive"
+    if worst > -tolerated or (shown and good):
+        outcome = "pass"
+    elif best < -tolerated or (shown and tolerated == 0):
+        outcome = "regression"
     needed = None
     if c.samples_needed is not None and c.margin > 0 and tolerated > 0:
         needed = math.ceil(c.samples_needed * (c.margin / tolerated) ** 2 - 1e-9)
@@ -401,7 +424,6 @@ def _gate_reason(c: Comparison, outcome: GateOutcome) -> str:
     more = ""
     if c.samples_needed is not None and c.samples_needed > c.n:
         more = f"; about {_words.about(c.samples_needed)} samples would settle it if the two are equally good"
-    shown = c.p_value <= 1 - c.level and (c.difference > 0) == c.lower_is_better and c.difference != 0
-    if shown:
+    if c.shown:
         return f"Inconclusive: {c.name_b} is worse than {c.name_a}, but whether by more than the margin of {margin} is open ({found})."
     return f"Inconclusive: a drop of more than the margin of {margin} can neither be shown nor excluded ({found}){more}."

@@ -152,10 +152,14 @@ def _drawn_extremes(sizes: Array, observed: float, draws: int, rng: np.random.Ge
             ups = rng.binomial(times, 0.5, size=(min(rows, draws - start), steps.size))
             extreme += int(np.sum(np.abs((2 * ups - times) @ steps) >= observed))
         return extreme
-    extreme = 0
-    rows = max(1, _CHUNK // sizes.size)
+    # eight units at a time: a table of the 256 sums that their signs can give, and a random byte to pick one
+    eights = np.concatenate([sizes, np.zeros(-sizes.size % 8)]).reshape(-1, 8)
+    tables = np.zeros((len(eights), 1))
+    for j in range(8):
+        tables = np.concatenate([tables - eights[:, j : j + 1], tables + eights[:, j : j + 1]], axis=1)
+    extreme, place = 0, np.arange(len(eights))
+    rows = max(1, _CHUNK // len(eights))
     for start in range(0, draws, rows):
-        here = min(rows, draws - start)
-        bits = np.unpackbits(rng.integers(0, 256, size=(here, (sizes.size + 7) // 8), dtype=np.uint8), axis=1)[:, : sizes.size]
-        extreme += int(np.sum(np.abs(2 * (bits @ sizes) - sizes.sum()) >= observed))
+        picks = rng.integers(0, 256, size=(min(rows, draws - start), len(eights)), dtype=np.uint8)
+        extreme += int(np.sum(np.abs(tables[place, picks].sum(axis=1)) >= observed))
     return extreme

@@ -19,7 +19,7 @@ Statistic: TypeAlias = Callable[[Array], Array]
 """From samples along the last axis to one number for each row."""
 
 _CHUNK = 1 << 21
-_BUDGET = 2 * 10**8
+_BUDGET = 10**8
 _FEWEST_DRAWS = 2_000
 
 
