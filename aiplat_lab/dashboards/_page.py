@@ -158,9 +158,13 @@ class Page:
         found = [row for row in self.rows("values") if row["kind"] == kind]
         return [row["value"] for row in sorted(found, key=lambda row: -row["calls"])]
 
+    def period(self) -> Period:
+        """The stretch of time that the page shows."""
+        return self.query.period(now=self._now)
+
     def days(self) -> tuple[date, date] | None:
         """The first and last day of the period, or None for the whole ledger."""
-        period = self.query.period(now=self._now)
+        period = self.period()
         if period.since is None or period.until is None:
             return None
         return period.since.date(), (period.until - timedelta(seconds=1)).date()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aiplat_lab.ledger.views._costs import CALLS, INPUT, KNOWN, LATENCY, OUTPUT, UNPRICED
 from aiplat_lab.ledger.views._view import View
 
 VIEWS: Mapping[str, View] = {
@@ -37,5 +38,13 @@ VIEWS: Mapping[str, View] = {
         rows_as="votes_",
         time="recorded_at",
         columns={"experiment": "experiment", "rater": "rater"},
+    ),
+    "experiment_variants": View(
+        "What the answers of each variant of an experiment took: calls, failed calls, cost in US dollars, answered calls without a known "
+        "price, tokens in and out, median and 95th percentile of the latency of answered calls in seconds.",
+        f"SELECT experiment, variant, {CALLS}, {UNPRICED} AS unpriced_calls, sum({INPUT}) FILTER ({KNOWN}) AS input_tokens, "
+        f"sum({OUTPUT}) FILTER ({KNOWN}) AS output_tokens, {LATENCY}[1] AS latency_p50_s, {LATENCY}[2] AS latency_p95_s "
+        "FROM calls WHERE experiment IS NOT NULL AND variant IS NOT NULL AND variant <> '' GROUP BY experiment, variant "
+        "ORDER BY experiment, variant",
     ),
 }
