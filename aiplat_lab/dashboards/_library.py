@@ -7,7 +7,7 @@ from typing import Any
 
 from aiplat_lab.core.text import seconds
 from aiplat_lab.dashboards import _diff
-from aiplat_lab.dashboards._data import totals
+from aiplat_lab.dashboards._data import MEASURES, totals
 from aiplat_lab.dashboards._html import Column, Row, compact, count, esc, link, note, share, table, when
 from aiplat_lab.dashboards._query import Query, as_filter
 from aiplat_lab.dashboards._results import is_whole
@@ -15,6 +15,7 @@ from aiplat_lab.dashboards._runs import score_text
 from aiplat_lab.dashboards._sections import Show, figure
 
 _QUIET = '<span class="quiet">not evidenced</span>'
+_UNUSED: Mapping[str, Any] = {**dict.fromkeys(MEASURES), "calls": 0, "errors": 0, "refused": 0, "unpriced_calls": 0}
 _NONE = '<span class="quiet">–</span>'
 
 
@@ -33,7 +34,7 @@ def catalogue(saved: Sequence[Row], labels: Sequence[Row], use: Sequence[Row]) -
     for name in dict.fromkeys([*used, *versions]):
         calls = used.get(name, [])
         last = [row["last_at"] for row in calls]
-        sums = totals(calls) if calls else {"calls": 0, "cost_usd": None, "errors": 0, "refused": 0, "unpriced_calls": 0}
+        sums = {**_UNUSED, **totals(calls)} if calls else _UNUSED
         marks = {row["label"]: row["version"] for row in labels if row["name"] == name}
         found.append({"name": name, "versions": versions.get(name, []), "labels": marks, "last_at": max(last, default=None), **sums})
     return sorted(found, key=lambda row: (-row["calls"], row["name"]))
@@ -125,11 +126,12 @@ def listing(rows: Sequence[Row], here: str, show: Show) -> str:
     return table(columns, rows, caption="Prompts, the most used first", kind="plain prompts")
 
 
-def label_chips(labels: Mapping[str, str]) -> str:
-    """Labels with the versions they point at, `production` first."""
+def label_chips(labels: Mapping[str, str], *, bare: bool = False) -> str:
+    """Labels with the versions they point at, `production` first; `bare` leaves the versions out."""
     ordered = sorted(labels.items(), key=lambda item: (item[0] != "production", item[0]))
     return "".join(
-        f'<span class="tag{" live" if name == "production" else ""}">{esc(name)} <strong>{esc(version)}</strong></span>'
+        f'<span class="tag{" live" if name == "production" else ""}">{esc(name)}'
+        f"{'' if bare else f' <strong>{esc(version)}</strong>'}</span>"
         for name, version in ordered
     )
 
@@ -140,7 +142,7 @@ def versions(rows: Sequence[Row], labels: Mapping[str, str], two: tuple[str, str
         return note("This prompt has no saved version and no call in this period.")
 
     def version(row: Row) -> str:
-        chips = label_chips({name: at for name, at in labels.items() if at == row["version"]})
+        chips = label_chips({name: at for name, at in labels.items() if at == row["version"]}, bare=True)
         change = f'<span class="badge change {esc(row["change"])}">{esc(row["change"])}</span> ' if row["change"] else ""
         said = " · ".join(esc(part) for part in (row["message"], row["reason"]) if part) or "used, and never saved under this version"
         by = " · ".join(part for part in (esc(row["author"] or ""), when(row["recorded_at"]) if row["recorded_at"] else "") if part)

@@ -61,7 +61,7 @@ def _chosen(query: Query, answers: Mapping[str, Answer]) -> str:
 
 
 def _experiments(page: Page) -> list[dict[str, Any]]:
-    return _votes.joined(page.rows("experiments"), page.rows("votes_by"))
+    return page.keep("experiments", lambda: _votes.joined(page.rows("experiments"), page.rows("votes_by")))
 
 
 def _experiment(page: Page) -> Row | None:
@@ -96,6 +96,10 @@ def _labels(page: Page) -> dict[str, str]:
 
 
 def _by_version(page: Page) -> list[dict[str, Any]]:
+    return page.keep("versions", lambda: _made_by_version(page))
+
+
+def _made_by_version(page: Page) -> list[dict[str, Any]]:
     name = _chosen(page.query, page.answers)
     runs = _results.merged(page.rows("runs"), page.rows("scores"))
     return _library.by_version(_of(page.rows("saved"), name), page.rows("use"), runs, name)
