@@ -232,6 +232,7 @@ EVALUATION = Plan(
     title="Evaluation",
     filters=("team", "project", "model", "prompt", "evalset"),
     asks=asks,
+    asked=(),
     helpful=("picked", "call_before", "call_now"),
     is_empty=lambda page: page.has_none("ever"),
     empty=_runs.empty,

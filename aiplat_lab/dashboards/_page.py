@@ -71,6 +71,8 @@ class Plan:
     """The choices of the filter bar beside the period."""
     asks: Callable[[Query, Period, Mapping[str, Answer]], dict[str, Ask]]
     """The questions of a state of the page by the place of their answer; those that follow from other answers once these are there."""
+    asked: tuple[str, ...]
+    """Those of them that go into the questions; a change of another one needs no new look at the clock."""
     helpful: tuple[str, ...]
     """Answers that the parts can do without."""
     is_empty: Callable[[Page], bool]
@@ -200,7 +202,7 @@ class Page:
         if new == self.query and "again" not in event.new:
             return
         again = "again" in event.new
-        if again or any(getattr(new, name) != getattr(self.query, name) for name in ("since", "until", *self.plan.filters)):
+        if again or any(getattr(new, name) != getattr(self.query, name) for name in ("since", "until", *self.plan.asked)):
             self._now = self._clock()
         if again:
             self._asked = {}

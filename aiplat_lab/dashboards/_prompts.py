@@ -169,6 +169,7 @@ PROMPTS = Plan(
     title="Prompts",
     filters=("team", "project", "model", "prompt"),
     asks=asks,
+    asked=("team", "project", "model"),
     helpful=("labels", "moves"),
     is_empty=_is_empty,
     empty=_library.empty,

@@ -32,15 +32,13 @@ from aiplat_lab.ledger.demo import build_demo
 FIRST_BAR_S, FILTER_BAR_S = 3.0, 0.7
 MARK = "bench-00"
 TEXT = """css => {
-  const found = [];
-  const walk = root => root.querySelectorAll('*').forEach(node => {
-    if (node.matches(css)) found.push(node.textContent);
-    if (node.shadowRoot) walk(node.shadowRoot);
-  });
-  walk(document);
-  return found.join(' ');
+  for (const pane of document.querySelectorAll('.bk-panel-models-markup-HTML')) {
+    const found = pane.shadowRoot?.querySelector(css);
+    if (found) return found.textContent;
+  }
+  return '';
 }"""
-"""The text of all elements that fit, in shadow roots too."""
+"""The text of the first part that fits."""
 Change = tuple[str, str, str]
 """A label, an option of its choice, and the part whose text changes with it."""
 CHANGES: dict[str, list[Change]] = {
