@@ -13,7 +13,9 @@ from aiplat_lab.charts.cost import (
     spend_by_day,
     spend_by_name,
 )
+from aiplat_lab.charts.evals import cost_quality, frontier, score_by_run, score_trend
 from aiplat_lab.charts.frames import NONE_LABEL, OTHER_LABEL, Frame, add, label, records
+from aiplat_lab.charts.prompts import calls_by_version, vote_evidence
 from aiplat_lab.charts.svg import spec_to_svg, to_svg
 from aiplat_lab.charts.theme import DARK, LIGHT, Look, Theme, colours, theme
 
@@ -27,16 +29,22 @@ __all__ = [
     "Theme",
     "add",
     "budget_use",
+    "calls_by_version",
     "colours",
+    "cost_quality",
     "errors_by_day",
     "errors_by_type",
+    "frontier",
     "label",
     "latency_by_name",
     "records",
     "savings_by_day",
+    "score_by_run",
+    "score_trend",
     "spec_to_svg",
     "spend_by_day",
     "spend_by_name",
     "theme",
     "to_svg",
+    "vote_evidence",
 ]
