@@ -17,7 +17,21 @@ from aiplat_lab.core.errors import ReportError, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, shipped
 from aiplat_lab.core.times import moment
 from aiplat_lab.core.types import utc_now
-from aiplat_lab.reports._document import Chart, Column, Document, Figure, Figures, Query, Table, Text
+from aiplat_lab.reports._document import (
+    Block,
+    Chart,
+    Column,
+    Cover,
+    Document,
+    Figure,
+    Figures,
+    Light,
+    Lights,
+    Query,
+    SignOff,
+    Table,
+    Text,
+)
 from aiplat_lab.reports._execute import execute
 from aiplat_lab.reports._html import render_html
 from aiplat_lab.reports._pdf import render_pdf
@@ -150,18 +164,23 @@ def read(text: str) -> Document:
     try:
         data = json.loads(text)
         data["blocks"] = [_block(block) for block in data["blocks"]]
+        data["cover"] = Cover(**data["cover"]) if data.get("cover") else None
         data["queries"] = [Query(**query) for query in data["queries"]]
         return Document(**data)
     except (ValueError, KeyError, TypeError) as error:
         raise ReportError(f"report.json is not a report: {error}") from None
 
 
-def _block(data: dict[str, Any]) -> Figures | Text | Chart | Table:
+def _block(data: dict[str, Any]) -> Block:
     kind = data["kind"]
     if kind == "figures":
         return Figures(tuple(Figure(**item) for item in data["items"]))
     if kind == "chart":
         return Chart(**data)
+    if kind == "lights":
+        return Lights(**{**data, "items": tuple(Light(**item) for item in data["items"])})
+    if kind == "signoff":
+        return SignOff(tuple((role, meaning) for role, meaning in data["lines"]))
     if kind == "table":
         rows = tuple(tuple(row) for row in data["rows"])
         return Table(**{**data, "columns": tuple(Column(**column) for column in data["columns"]), "rows": rows})
