@@ -11,7 +11,7 @@ from typing import Any
 from aiplat_lab.charts import label
 from aiplat_lab.core.text import money, seconds
 from aiplat_lab.dashboards._html import Column, Row, compact, count, esc, link, note, share, table, when
-from aiplat_lab.dashboards._query import OUTCOMES, PAGE_ROWS, PERIODS, STACKS, Query, as_filter
+from aiplat_lab.dashboards._query import FILTER_NAMES, OUTCOMES, PAGE_ROWS, PERIODS, STACKS, Query, as_filter
 
 _MOST = 8
 """Names in a table before the rest folds away."""
@@ -49,9 +49,9 @@ def banner(*, demo: bool, incidents: Sequence[str]) -> str:
     return "".join(parts)
 
 
-def crumbs(query: Query) -> str:
+def crumbs(query: Query, filters: Sequence[str] = ("team", "project", "model", "prompt", "status")) -> str:
     """The way back: each filter that is on, with a link that takes it off."""
-    on = [(name, getattr(query, name)) for name in ("team", "project", "model", "status") if getattr(query, name)]
+    on = [(name, getattr(query, name)) for name in filters if getattr(query, name)]
     if query.call:
         here = f'<li aria-current="page">Call <code>{esc(query.call)}</code></li>'
         trail = "".join(
@@ -67,7 +67,7 @@ def crumbs(query: Query) -> str:
         f' <a href="{esc(query.link(**{name: ""}))}" data-go="{esc(name)} page" aria-label="Take the filter {esc(name)} off">×</a></li>'
         for name, value in on
     )
-    clear = link(query.link(team="", project="", model="", status=""), "Show all calls")
+    clear = link(query.link(**{name: "" for name, _ in on}), "Take all off")
     return f'<nav aria-label="Filters that are on"><ol class="crumbs">{items}<li>{clear}</li></ol></nav>'
 
 
@@ -353,7 +353,7 @@ aiplat_lab.chat("Why keep a ledger of model calls?").text</pre></li>
 def nothing(query: Query) -> str:
     """What a period or filter without a call offers."""
     wider = link(query.link(since="all", until=""), "Show the whole ledger")
-    off = link(query.link(team="", project="", model="", status=""), "Take the filters off")
+    off = link(query.link(**dict.fromkeys(FILTER_NAMES, "")), "Take the filters off")
     return note(f"No call matches this period and these filters. {wider} or {off}.")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UsageError
+from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UnknownCall, UsageError
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.times import period_start, with_moments
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now
@@ -138,7 +138,7 @@ async def read_call(door: Door, request: web.Request, caller: Caller) -> web.Str
     found = await door.read(work)
     if found is None or (caller.key is not None and found.get("key_id") != caller.key.id):
         flying = any(entry["call_id"] == call_id for entry in door.gateway.in_flight())
-        raise UsageError(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
+        raise UnknownCall(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
     return json_reply(found)
 
 

@@ -26,4 +26,16 @@ VIEWS: Mapping[str, View] = {
         time="recorded_at",
         columns={"experiment": "experiment", "rater": "rater"},
     ),
+    "vote_counts": View(
+        "How the votes of each experiment fell: for each winner (a variant, `tie` or `none`) the votes, the raters and the last vote; "
+        "votes count as in `vote_list`.",
+        "SELECT experiment, winner, count(*) AS votes, count(DISTINCT rater) AS raters, max(recorded_at) AS last_at FROM (SELECT *, "
+        "row_number() OVER (PARTITION BY experiment, input_id, rater ORDER BY seq DESC) AS turn FROM votes_ "
+        "QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq) = 1) WHERE turn = 1 GROUP BY experiment, winner "
+        "ORDER BY experiment, votes DESC, winner",
+        source="votes",
+        rows_as="votes_",
+        time="recorded_at",
+        columns={"experiment": "experiment", "rater": "rater"},
+    ),
 }
