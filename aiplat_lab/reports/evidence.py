@@ -21,7 +21,7 @@ from aiplat_lab.reports._finding import Finding, counted, judge
 from aiplat_lab.reports._report import Report
 from aiplat_lab.reports._rules import Pack, Rule, load_packs
 
-__all__ = ["EVIDENCE", "Finding", "Judged", "judged", "read_invoices", "write_definitions", "write_gaps", "write_index", "write_lights", "write_log", "write_money"]
+__all__ = ["EVIDENCE", "Finding", "Judged", "judged", "read_invoices", "write_definitions", "write_gaps", "write_index", "summarise", "write_lights", "write_log", "write_money"]
 
 EVIDENCE: Mapping[str, Callable[[Report], Finding]] = {
     "log_integrity": log.log_integrity,
@@ -113,6 +113,24 @@ def judged(
         report.document.lower("partial", f"{sum(light.stale for _, light in pairs)} rules are past the day by which they had to be checked again")
     report.document.basis["rule_packs"] = [f"{pack.id} {pack.version} of {pack.dated.isoformat()}" for pack in packs]
     return Judged(packs, pairs)
+
+
+def summarise(report: Report, found: Judged) -> None:
+    """The first page in words."""
+    row, basis = report.view("totals").row, report.document.basis
+    days = log.held_days(report)
+    report.summary(found.sentence())
+    if basis["chain_holds"]:
+        held = "the log is empty" if days is None else f"its oldest call is {counted(days, 'day')} old"
+        report.summary(f"The log's chain of {counted(basis['rows'], 'row')} was computed again and holds; {held}.")
+    else:
+        report.summary(f"The log's chain does NOT hold ({basis['chain_reason']}). What follows cannot be relied on.")
+    spent = report.money(row["cost_usd"]) or "an amount that is not known"
+    report.summary(
+        f"In the period {row['calls']:,} calls cost {spent}." if row["calls"] else "No call was made in the period: spend is not evidenced."
+    )
+    if found.stale:
+        report.summary(f"{counted(found.stale, 'rule')} past the day by which it had to be checked again; none of them counts as supported.")
 
 
 def _today(report: Report) -> date:

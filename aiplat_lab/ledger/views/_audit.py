@@ -126,19 +126,6 @@ VIEWS: Mapping[str, View] = {
         "count(*) FILTER (attempts > 1) AS retried, count(*) FILTER (finish_reason = 'length') AS cut, "
         "sum(cost_usd) FILTER (finish_reason = 'length') AS cut_usd FROM calls",
     ),
-    "eval_run_scores": View(
-        "What each evaluation run came to, oldest first: samples scored and failed, mean of the main score to nine places, samples that "
-        "passed, cost in US dollars, median latency in seconds.",
-        "SELECT run_id, count(*) AS answers, count(DISTINCT sample_id) AS samples, count(*) FILTER (status <> 'ok') AS errors, "
-        "(sum(score::DECIMAL(18,9)) FILTER (status = 'ok') / nullif(count(score) FILTER (status = 'ok'), 0))::DECIMAL(18,9) AS score, "
-        "count(*) FILTER (passed AND status = 'ok') AS passed, sum(cost_usd) AS cost_usd, "
-        "quantile_cont(latency_s, 0.5) AS latency_p50_s, min(seq) AS first_seq FROM "
-        "(FROM samples QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq DESC) = 1) GROUP BY run_id ORDER BY first_seq",
-        source="eval_samples",
-        rows_as="samples",
-        time="recorded_at",
-        columns={"run": "run_id"},
-    ),
     "eval_gate_list": View(
         "Verdicts of regression gates, newest first: run, what it was compared with, verdict, margin, comparison and the sentence.",
         "SELECT seq, id, recorded_at, run_id, baseline_run_id, baseline, verdict, margin, comparison, sentence FROM gates "
