@@ -88,10 +88,18 @@ def _banner(page: Page) -> str:
     return _sections.banner(demo=bool(status.first().get("demo")), incidents=status.first().get("incidents") or ())
 
 
+def _crumbs(page: Page) -> str:
+    return _sections.crumbs(page.query, page.plan.filters)
+
+
+def _one_call(page: Page) -> str:
+    return _call.call(page.answers["call"].first(), page.show)
+
+
 _COMMON: Sequence[Part] = (
     Part(place="banner", title="The gateway's status", needs=("status",), html=_banner),
-    Part(place="crumbs", title="The filters", needs=(), html=lambda page: _sections.crumbs(page.query, page.plan.filters)),
-    Part(place="call", title="This call", needs=("call", "status"), html=lambda page: _call.call(page.answers["call"].first(), page.show)),
+    Part(place="crumbs", title="The filters", needs=(), html=_crumbs),
+    Part(place="call", title="This call", needs=("call", "status"), html=_one_call),
 )
 
 
@@ -237,7 +245,11 @@ class Page:
             period = self.query.period(now=self._now)
         except AiplatError as error:
             self.problem = error.message
-            return {name: ask for name, ask in questions(self.plan, Query(call="-"), Period(since=None, until=None), {}).items() if name != "call"}
+            return {
+                name: ask
+                for name, ask in questions(self.plan, Query(call="-"), Period(since=None, until=None), {}).items()
+                if name != "call"
+            }
         self.problem = ""
         return questions(self.plan, self.query, period, self.answers)
 

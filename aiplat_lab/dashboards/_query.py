@@ -27,7 +27,9 @@ PERIODS: Mapping[str, str] = {
 OUTCOMES: Mapping[str, str] = {"ok": "Answered", "error": "Failed", "refused": "Refused", "cancelled": "Cancelled"}
 STACKS: Mapping[str, str] = {"team": "Team", "model": "Model"}
 PAGE_ROWS = 25
-"""Calls, or samples, on one page of a table."""
+"""Calls on one page of the table."""
+SAMPLE_ROWS = 12
+"""Samples on one page of the list."""
 FILTER_NAMES = ("team", "project", "model", "prompt", "evalset", "status")
 SHARED = ("since", "until", "team", "project", "model", "prompt", "theme")
 """The parts of a link that mean the same on every page, and go along from one to the other."""
@@ -139,7 +141,11 @@ class Query:
     @property
     def offset(self) -> int:
         """How many calls stand on the pages before this one."""
-        return (max(int(self.page), 1) - 1) * PAGE_ROWS if self.page.isdecimal() else 0
+        return self.start(PAGE_ROWS)
+
+    def start(self, rows: int) -> int:
+        """How many rows stand on the pages before this one, when each has so many."""
+        return (max(int(self.page), 1) - 1) * rows if self.page.isdecimal() else 0
 
 
 def as_filter(value: object) -> str:
