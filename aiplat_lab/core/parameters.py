@@ -16,7 +16,7 @@ from typing import Any
 from aiplat_lab.core.errors import ReportError, UsageError, did_you_mean, redact
 from aiplat_lab.core.settings import shipped
 
-GIVEN = ("since", "until", "snapshot", "out")
+GIVEN = ("since", "until", "snapshot", "out", "sha256")
 """The parameters that every report run gives by itself."""
 _SECRET_NAME = re.compile(
     r"api_?key|secret|passw(or)?d|passphrase|credential|private_?key|access_?key|authori[sz]ation|bearer|(^|_)(auth|pwd|token|key_id)$"
@@ -80,7 +80,7 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:  # 
     if declared is None:
         raise UsageError(
             f"{notebook} has no cell tagged `parameters`, so it cannot be told its period and snapshot: "
-            f"tag a cell `parameters`, and assign {', '.join(GIVEN)} in it"
+            f"tag a cell `parameters`, and assign since, until, snapshot and out in it"
         )
     for name, value in parameters.items():
         if name in GIVEN:
