@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aiplat_lab.cli._frame import Commands, Parser, command, count, home_of, say, show
+from aiplat_lab.cli._frame import Commands, Parser, command, count, home_of, say, seconds, show
 from aiplat_lab.core.settings import Home, data_folder
 
 
@@ -24,6 +24,9 @@ def add(commands: Commands) -> None:
     run.add_argument("--until", default="now", metavar="WHEN", help="where it ends (default: now)")
     run.add_argument("-p", "--parameter", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the notebook")
     run.add_argument("--out", type=Path, default=None, metavar="FOLDER", help="where to write it (default: reports/ in the home)")
+    run.add_argument(
+        "--timeout-s", type=seconds, default=None, metavar="SECONDS", help="the longest it may take (default: reports.timeout_s)"
+    )
     command(actions, "list", _report_list, "list the reports there are")
     demo = command(commands, "demo", _demo, "make a demo ledger in a home of its own, marked as such")
     demo.add_argument("--calls", type=count, default=20_000, help="how many calls (default: 20,000)")
@@ -63,6 +66,8 @@ def _report_run(arguments: argparse.Namespace) -> int:
         words += ["-p", parameter]
     if arguments.out is not None:
         words += ["--out", str(arguments.out)]
+    if arguments.timeout_s is not None:
+        words += ["--timeout-s", f"{arguments.timeout_s:g}"]
     return _module(arguments, "reports", *words)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-import shutil
-import tempfile
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiplat_lab.charts import spec_to_svg
-from aiplat_lab.client import connect
-from aiplat_lab.core.errors import ReportError, UsageError, did_you_mean
-from aiplat_lab.core.settings import Home, shipped
+from aiplat_lab.client import Client, connect
+from aiplat_lab.core.errors import AiplatError, ReportError, UsageError
+from aiplat_lab.core.parameters import check_parameters, report_notebook
+from aiplat_lab.core.settings import Home
 from aiplat_lab.core.times import moment
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.reports._document import (
@@ -35,6 +36,7 @@ from aiplat_lab.reports._document import (
 from aiplat_lab.reports._execute import execute
 from aiplat_lab.reports._html import render_html
 from aiplat_lab.reports._pdf import render_pdf
+from aiplat_lab.reports._publish import keep_failed, making, publish
 from aiplat_lab.reports._report import DOCUMENT
 
 
@@ -49,18 +51,20 @@ class Finished:
     notebook: Path
 
 
-def report_names() -> list[str]:
-    """The reports that ship with the package, by name."""
-    return sorted(path.stem for path in shipped("notebooks", "reports").glob("*.ipynb"))
-
-
 def run_report(
-    name: str, *, home: Home, since: str = "7d", until: str = "now", parameters: Mapping[str, Any] | None = None, out: Path | None = None
+    name: str,
+    *,
+    home: Home,
+    since: str = "7d",
+    until: str = "now",
+    parameters: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+    timeout_s: float | None = None,
 ) -> Finished:
     """Runs one report on a sealed snapshot of the ledger.
 
-    The files appear in their folder together, when all are finished; a report that fails leaves none of them, and the
-    notebook as far as it got lies in `failed/` there.
+    The files appear in their folder together, when all are finished and the ledger has a record of the report; a report that
+    fails leaves none of them, and the notebook as far as it got lies in `failed/` there.
 
     Args:
         name: one of `report_names()`, or the path of a report notebook of your own.
@@ -69,66 +73,84 @@ def run_report(
         until: where it ends.
         parameters: further parameters of the notebook.
         out: the folder; a new one under `reports/` in the home when left out.
+        timeout_s: the longest the notebook may take, in seconds; `reports.timeout_s` when left out.
 
     Raises:
-        UsageError: there is no such report, or a time is not one.
-        ReportError: a cell failed, the time was over, or a renderer refused.
+        UsageError: there is no such report, a time is not one, or a parameter is not declared or looks like a secret.
+        ReportError: a cell failed, the time was over, the disk is full, or a renderer refused.
     """
-    notebook = _notebook(name)
+    notebook = report_notebook(name)
+    check_parameters(notebook, parameters or {})
     settings, now = home.load(), utc_now()
     period = {key: moment(value, now=now, time_zone=settings.time_zone) for key, value in (("since", since), ("until", until))}
     if period["since"] >= period["until"]:
         raise UsageError(f"the period begins at {since!r} and ends at {until!r}, which is not after it")
-    folder = out if out is not None else home.path / "reports" / f"{notebook.stem}-{now:%Y%m%d-%H%M%S}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as making:
-        work = Path(making)
-        snapshot = work / "snapshot.duckdb"
-        connect(home).post("/api/snapshot", {"path": str(snapshot)})
-        given = {key: value.isoformat() for key, value in period.items()}
-        try:
-            execute(
-                notebook,
-                work / "notebook.ipynb",
-                parameters={**(parameters or {}), **given, "snapshot": str(snapshot), "out": str(work)},
-                folder=work,
-                timeout_s=settings.reports.timeout_s,
-                max_output_mb=settings.reports.max_output_mb,
-            )
-            render(work)
-        except ReportError as error:
-            kept = _keep_failed(work, folder, f"{notebook.stem}-{now:%Y%m%d-%H%M%S}.ipynb")
-            text = error.message.split("; see ")[0]
-            raise ReportError(f"no report was written: {text}" + (f"; the notebook as far as it got: {kept}" if kept else "")) from None
-        snapshot.unlink()
-        for path in sorted(work.iterdir()):
-            target = folder / ("report.ipynb" if path.name == "notebook.ipynb" else path.name)
-            if target.is_dir():
-                shutil.rmtree(target)
-            path.replace(target)
+    limit_s = settings.reports.timeout_s if timeout_s is None else timeout_s
+    if not 0 < limit_s < math.inf:
+        raise UsageError(f"the time-out is {limit_s:g} s; it must be more than 0")
+    label = f"{notebook.stem}-{now:%Y%m%d-%H%M%S}"
+    folder = out if out is not None else home.path / "reports" / label
+    client = connect(home)
+    try:
+        with making(folder, notebook.stem) as work:
+            try:
+                client.post("/api/snapshot", {"path": str(work / "snapshot.duckdb")})
+                execute(
+                    notebook,
+                    work / "notebook.ipynb",
+                    parameters={
+                        **(parameters or {}),
+                        **{key: value.isoformat() for key, value in period.items()},
+                        "snapshot": str(work / "snapshot.duckdb"),
+                        "out": str(work),
+                    },
+                    folder=work,
+                    timeout_s=limit_s,
+                    max_output_mb=settings.reports.max_output_mb,
+                )
+                render(work)
+                (work / "notebook.ipynb").rename(work / "report.ipynb")
+                (work / "snapshot.duckdb").unlink()
+                return _appear(work, folder, client)
+            except (ReportError, OSError) as error:
+                kept = keep_failed(work, folder, f"{label}.ipynb")
+                raise _no_report(error, kept) from None
+    except OSError as error:
+        raise _no_report(error, None) from None
+
+
+def _appear(work: Path, folder: Path, client: Client) -> Finished:
+    """Lets the finished report appear, and records it."""
+    said = (work / DOCUMENT).read_bytes()
+    document = read(said.decode("utf-8"))
+    published = publish(work, folder)
+    folder = published.folder
+    try:
+        client.record(
+            "report",
+            {
+                "id": folder.name,
+                "name": document.name,
+                "title": document.title,
+                "since": document.since,
+                "until": document.until,
+                "status": document.status,
+                "folder": str(folder),
+                "sha256": hashlib.sha256(said).hexdigest(),
+                **{key: document.basis.get(key) for key in ("snapshot_sha256", "head_seq", "head_hash")},
+            },
+        )
+    except AiplatError as error:
+        published.undo()
+        raise ReportError(f"the report cannot be recorded in the ledger: {error.message}") from None
     return Finished(
         folder=folder, json=folder / DOCUMENT, html=folder / "report.html", pdf=folder / "report.pdf", notebook=folder / "report.ipynb"
     )
 
 
-def _notebook(name: str) -> Path:
-    """The notebook of a report: a shipped one by its name, or one's own by its path."""
-    if name.endswith(".ipynb"):
-        own = Path(name).expanduser().absolute()
-        if not own.is_file():
-            raise UsageError(f"there is no notebook {own}")
-        return own
-    if name not in report_names():
-        raise UsageError(f"there is no report {name!r}.{did_you_mean(name, report_names())} See `aiplat report list`.")
-    return shipped("notebooks", "reports", f"{name}.ipynb")
-
-
-def _keep_failed(work: Path, folder: Path, name: str) -> Path | None:
-    for candidate in (work / "notebook.failed.ipynb", work / "notebook.ipynb"):
-        if candidate.exists():
-            (folder / "failed").mkdir(exist_ok=True)
-            return candidate.replace(folder / "failed" / name)
-    return None
+def _no_report(error: ReportError | OSError, kept: Path | None) -> ReportError:
+    text = error.message.split("; see ")[0] if isinstance(error, ReportError) else f"{error.strerror or error} ({error.filename or 'disk'})"
+    return ReportError(f"no report was written: {text}" + (f"; the notebook as far as it got: {kept}" if kept else ""))
 
 
 def render(folder: Path) -> None:
