@@ -1,4 +1,4 @@
-"""`python -m aiplat_lab.reports run|execute|list`: what `aiplat report` and schedules start."""
+"""`python -m aiplat_lab.reports run|check|execute|list`: what `aiplat report` and schedules start."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import signal
 import sys
 from pathlib import Path
 
-from aiplat_lab.core.errors import AiplatError, UsageError
+from aiplat_lab.core.errors import AiplatError, ReportError, UsageError
 from aiplat_lab.core.parameters import read_parameters, report_names
 from aiplat_lab.core.settings import Home, enter, environment
+from aiplat_lab.reports._check import check_report
 from aiplat_lab.reports._execute import execute
-from aiplat_lab.reports._run import run_report
+from aiplat_lab.reports._run import about, run_report
 
 
 def _arguments() -> argparse.Namespace:
@@ -23,15 +24,21 @@ def _arguments() -> argparse.Namespace:
     actions = parser.add_subparsers(dest="action", required=True)
     run = actions.add_parser("run")
     run.add_argument("name")
-    run.add_argument("--since", default="7d")
-    run.add_argument("--until", default="now")
+    run.add_argument("--since", default=None)
+    run.add_argument("--until", default=None)
     run.add_argument("-p", "--parameter", action="append", default=[])
     run.add_argument("--out", type=Path, default=None)
     run.add_argument("--timeout-s", type=_seconds, default=None)
+    run.add_argument("--snapshot", type=Path, default=None)
+    run.add_argument("--sha256", default="")
+    run.add_argument("--keep-snapshot", action="store_true", default=None)
+    check = actions.add_parser("check")
+    check.add_argument("folder", type=Path)
+    check.add_argument("--snapshot", type=Path, default=None)
     one = actions.add_parser("execute")
     one.add_argument("notebook", type=Path)
     one.add_argument("--out", type=Path, required=True)
-    for action in (run, one, actions.add_parser("list")):
+    for action in (run, check, one, actions.add_parser("list")):
         action.add_argument("--home", type=Path, default=None)
         action.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -51,12 +58,15 @@ def _act(arguments: argparse.Namespace) -> list[dict[str, str]]:
     home = Home(arguments.home.expanduser().absolute()) if arguments.home else environment().home
     enter(home, headless=True)
     if arguments.action == "list":
-        return [{"report": name} for name in report_names()]
+        return [{"report": name, "about": about(name)} for name in report_names()]
     if arguments.action == "execute":
         limits = home.load().reports
         notebook, out = arguments.notebook.absolute(), arguments.out.expanduser().absolute()
         execute(notebook, out, parameters={}, folder=notebook.parent, timeout_s=limits.timeout_s, max_output_mb=limits.max_output_mb)
         return [{"notebook": str(out)}]
+    given = arguments.snapshot.expanduser().absolute() if arguments.snapshot else None
+    if arguments.action == "check":
+        return check_report(arguments.folder.expanduser().absolute(), home=home, snapshot=given)
     out = arguments.out.expanduser().absolute() if arguments.out else None
     done = run_report(
         arguments.name,
@@ -66,12 +76,19 @@ def _act(arguments: argparse.Namespace) -> list[dict[str, str]]:
         parameters=read_parameters(arguments.parameter),
         out=out,
         timeout_s=arguments.timeout_s,
+        snapshot=given,
+        sha256=arguments.sha256,
+        keep_snapshot=arguments.keep_snapshot,
     )
+    if done.status == "failed":
+        raise ReportError(f"the report says that it failed: {'; '.join(done.reasons)}; see {done.html}")
     return [
         {
             "report": arguments.name,
             "folder": str(done.folder),
+            "status": "; ".join([done.status, *done.reasons]),
             **{name: str(getattr(done, name)) for name in ("html", "pdf", "json", "notebook")},
+            **({"snapshot": str(done.snapshot)} if done.snapshot else {}),
         }
     ]
 

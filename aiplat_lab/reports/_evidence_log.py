@@ -195,7 +195,13 @@ def _write_coverage(report: Report, invoices: Sequence[Mapping[str, Any]] | None
         sent = next((row for row in seen.rows if row["provider"] == name), {"calls": 0, "requests": 0})
         one = known.get(name)
         rows.append(
-            [name, f"{sent['calls']:,}", f"{sent['requests']:,}", f"{one['invoiced']:,}" if one else None, f"{one['share']:.1%}" if one else None]
+            [
+                name,
+                f"{sent['calls']:,}",
+                f"{sent['requests']:,}",
+                f"{one['invoiced']:,}" if one else None,
+                f"{one['share']:.1%}" if one else None,
+            ]
         )
     report.rows(
         f"{seen.query} {cited}".strip(),

@@ -97,9 +97,7 @@ def _days_left(period: str, began: datetime, end: datetime, zone: str) -> float:
     return max(0.0, length - (end - began) / timedelta(days=1))
 
 
-def forecast(
-    days: Sequence[float], *, spent: Decimal, left: float
-) -> tuple[Decimal, Decimal, Decimal] | tuple[None, None, None]:
+def forecast(days: Sequence[float], *, spent: Decimal, left: float) -> tuple[Decimal, Decimal, Decimal] | tuple[None, None, None]:
     """The spend at the end of a period: low, expected, high (80 %), from whole days that are taken to be alike.
 
     Nothing is said from fewer than seven days.

@@ -32,7 +32,9 @@ def evalset_lineage(report: Report) -> Finding:
     if not runs:
         return Finding("missing", "no evaluation is on record, so no test data", runs.query)
     sets = {(row["evalset"], row["evalset_hash"]) for row in runs.rows}
-    return Finding("part", f"{counted(len(sets), 'version')} of evalsets, each by its content hash; drift of live input is not evidenced", runs.query)
+    return Finding(
+        "part", f"{counted(len(sets), 'version')} of evalsets, each by its content hash; drift of live input is not evidenced", runs.query
+    )
 
 
 def evaluations(report: Report) -> Finding:

@@ -9,7 +9,20 @@ from html import escape
 from pathlib import Path
 
 from aiplat_lab.charts.theme import DARK, LIGHT
-from aiplat_lab.reports._document import COVERAGE, NOT_EVIDENCED, STATES, Block, Chart, Document, Figures, Light, Lights, SignOff, Table, Text
+from aiplat_lab.reports._document import (
+    COVERAGE,
+    NOT_EVIDENCED,
+    STATES,
+    Block,
+    Chart,
+    Document,
+    Figures,
+    Light,
+    Lights,
+    SignOff,
+    Table,
+    Text,
+)
 
 _MARKS = {"supports": "●", "part": "◐", "against": "✕", "missing": "○"}
 """A shape for each state, so that no colour says it alone."""
@@ -112,7 +125,8 @@ def _paragraphs(texts: Iterable[str]) -> str:
 
 def _cite(queries: str) -> str:
     return " ".join(
-        f'<a class="cite" href="#{escape(query)}" aria-label="source: query {escape(query)}">{escape(query)}</a>' for query in queries.split()
+        f'<a class="cite" href="#{escape(query)}" aria-label="source: query {escape(query)}">{escape(query)}</a>'
+        for query in queries.split()
     )
 
 
@@ -171,7 +185,8 @@ def _coverages() -> str:
 
 def _sign_off(block: SignOff) -> str:
     lines = "".join(
-        f"<tr><th scope=row>{escape(role)}<br><span class=note>{escape(meaning)}</span></th><td></td><td></td></tr>" for role, meaning in block.lines
+        f"<tr><th scope=row>{escape(role)}<br><span class=note>{escape(meaning)}</span></th><td></td><td></td></tr>"
+        for role, meaning in block.lines
     )
     return (
         '<div class="table signoff"><table><thead><tr><th scope=col>Sign-off</th><th scope=col>Name and signature</th>'
@@ -202,7 +217,11 @@ def _basis(document: Document) -> str:
         "Sealed snapshot (SHA-256)": basis["snapshot_sha256"] or "none: the live ledger was read",
         "Rows in the chain": f"{basis['rows']:,}",
         "Hash chain": chain,
-        **({"Seal": "names the rows it holds" if basis["seal_holds"] else "DOES NOT FIT THE ROWS"} if basis.get("seal_holds") is not None else {}),
+        **(
+            {"Seal": "names the rows it holds" if basis["seal_holds"] else "DOES NOT FIT THE ROWS"}
+            if basis.get("seal_holds") is not None
+            else {}
+        ),
         "Head of the chain": f"row {basis['head_seq']}, {basis['head_hash'] or 'empty ledger'}",
         "Currency": f"{basis['currency']} at {basis['usd_rate']} for one US dollar; the ledger keeps US dollars",
         **({"Rule packs": "; ".join(basis["rule_packs"])} if basis.get("rule_packs") else {}),

@@ -252,7 +252,14 @@ class Report:
         self.document.blocks.append(Table(title, headings, shown, result.query, note))
 
     def rows(
-        self, cited: Result | str, title: str, headings: Sequence[str], rows: Iterable[Sequence[str | None]], *, right: Iterable[int] = (), note: str = ""
+        self,
+        cited: Result | str,
+        title: str,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str | None]],
+        *,
+        right: Iterable[int] = (),
+        note: str = "",
     ) -> None:
         """Adds a table of cells that are written already.
 

@@ -14,7 +14,7 @@ from typing import Any
 from aiplat_lab.charts import spec_to_svg
 from aiplat_lab.client import Client, connect
 from aiplat_lab.core.errors import AiplatError, ReportError, UsageError
-from aiplat_lab.core.parameters import check_parameters, report_notebook
+from aiplat_lab.core.parameters import check_parameters, declared_parameters, report_notebook
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.times import moment
 from aiplat_lab.core.types import utc_now
@@ -30,6 +30,7 @@ from aiplat_lab.reports._document import (
     Lights,
     Query,
     SignOff,
+    Status,
     Table,
     Text,
 )
@@ -38,6 +39,9 @@ from aiplat_lab.reports._html import render_html
 from aiplat_lab.reports._pdf import render_pdf
 from aiplat_lab.reports._publish import keep_failed, making, publish
 from aiplat_lab.reports._report import DOCUMENT
+
+SNAPSHOT = "snapshot.duckdb"
+"""The sealed snapshot beside a report, where it was kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +53,26 @@ class Finished:
     html: Path
     pdf: Path
     notebook: Path
+    status: Status
+    """As on its cover: `failed` where the snapshot does not hold."""
+    reasons: tuple[str, ...]
+    """Why the status is not `complete`."""
+    snapshot: Path | None
+    """The snapshot, where it was kept beside the report."""
 
 
 def run_report(
     name: str,
     *,
     home: Home,
-    since: str = "7d",
-    until: str = "now",
+    since: str | None = None,
+    until: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     out: Path | None = None,
     timeout_s: float | None = None,
+    snapshot: Path | None = None,
+    sha256: str = "",
+    keep_snapshot: bool | None = None,
 ) -> Finished:
     """Runs one report on a sealed snapshot of the ledger.
 
@@ -69,11 +82,14 @@ def run_report(
     Args:
         name: one of `report_names()`, or the path of a report notebook of your own.
         home: whose ledger.
-        since: where the period begins: `7d`, `today`, a date.
-        until: where it ends.
+        since: where the period begins: `7d`, `today`, a date; what the notebook declares when left out.
+        until: where it ends; now when left out. With a snapshot that was made before, both are counted from its seal.
         parameters: further parameters of the notebook.
         out: the folder; a new one under `reports/` in the home when left out.
         timeout_s: the longest the notebook may take, in seconds; `reports.timeout_s` when left out.
+        snapshot: a sealed snapshot that was made before; a fresh one when left out.
+        sha256: the digest that it must have, where it is known; another one makes the report a failed one.
+        keep_snapshot: whether a fresh snapshot is kept beside the report; as the notebook's metadata say when left out.
 
     Raises:
         UsageError: there is no such report, a time is not one, or a parameter is not declared or looks like a secret.
@@ -82,9 +98,14 @@ def run_report(
     notebook = report_notebook(name)
     check_parameters(notebook, parameters or {})
     settings, now = home.load(), utc_now()
-    period = {key: moment(value, now=now, time_zone=settings.time_zone) for key, value in (("since", since), ("until", until))}
-    if period["since"] >= period["until"]:
-        raise UsageError(f"the period begins at {since!r} and ends at {until!r}, which is not after it")
+    period = _period(notebook, since, until)
+    times = {key: moment(value, now=now, time_zone=settings.time_zone) for key, value in period.items()}
+    if times["since"] >= times["until"]:
+        raise UsageError(f"the period begins at {period['since']!r} and ends at {period['until']!r}, which is not after it")
+    if snapshot is None:
+        period = {key: value.isoformat() for key, value in times.items()}
+    elif not snapshot.is_file():
+        raise UsageError(f"there is no snapshot {snapshot}; `aiplat export FILE --format snapshot` makes one")
     limit_s = settings.reports.timeout_s if timeout_s is None else timeout_s
     if not 0 < limit_s < math.inf:
         raise UsageError(f"the time-out is {limit_s:g} s; it must be more than 0")
@@ -93,30 +114,46 @@ def run_report(
     client = connect(home)
     try:
         with making(folder, notebook.stem) as work:
+            sealed = snapshot or work / SNAPSHOT
             try:
-                client.post("/api/snapshot", {"path": str(work / "snapshot.duckdb")})
+                if snapshot is None:
+                    client.post("/api/snapshot", {"path": str(sealed)})
+                given = {**period, "snapshot": str(sealed), "out": str(work), **({"sha256": sha256} if sha256 else {})}
                 execute(
                     notebook,
                     work / "notebook.ipynb",
-                    parameters={
-                        **(parameters or {}),
-                        **{key: value.isoformat() for key, value in period.items()},
-                        "snapshot": str(work / "snapshot.duckdb"),
-                        "out": str(work),
-                    },
+                    parameters={**(parameters or {}), **given},
                     folder=work,
                     timeout_s=limit_s,
                     max_output_mb=settings.reports.max_output_mb,
                 )
                 render(work)
                 (work / "notebook.ipynb").rename(work / "report.ipynb")
-                (work / "snapshot.duckdb").unlink()
+                if not (_metadata(notebook).get("keep_snapshot") is True if keep_snapshot is None else keep_snapshot):
+                    (work / SNAPSHOT).unlink(missing_ok=True)
                 return _appear(work, folder, client)
             except (ReportError, OSError) as error:
                 kept = keep_failed(work, folder, f"{label}.ipynb")
                 raise _no_report(error, kept) from None
     except OSError as error:
         raise _no_report(error, None) from None
+
+
+def _period(notebook: Path, since: str | None, until: str | None) -> dict[str, str]:
+    """The period as it was asked for, or as the notebook declares it."""
+    declared = declared_parameters(notebook) or {}
+    return {"since": since or str(declared.get("since") or "7d"), "until": until or str(declared.get("until") or "now")}
+
+
+def _metadata(notebook: Path) -> dict[str, Any]:  # Any: JSON
+    """What a notebook says of itself: `about`, and `keep_snapshot` where its snapshot is kept beside the report."""
+    said = json.loads(notebook.read_text(encoding="utf-8")).get("metadata", {}).get("aiplat")
+    return said if isinstance(said, dict) else {}
+
+
+def about(name: str) -> str:
+    """What a shipped report shows, in a few words."""
+    return str(_metadata(report_notebook(name)).get("about", ""))
 
 
 def _appear(work: Path, folder: Path, client: Client) -> Finished:
@@ -143,8 +180,16 @@ def _appear(work: Path, folder: Path, client: Client) -> Finished:
     except AiplatError as error:
         published.undo()
         raise ReportError(f"the report cannot be recorded in the ledger: {error.message}") from None
+    kept = folder / SNAPSHOT
     return Finished(
-        folder=folder, json=folder / DOCUMENT, html=folder / "report.html", pdf=folder / "report.pdf", notebook=folder / "report.ipynb"
+        folder=folder,
+        json=folder / DOCUMENT,
+        html=folder / "report.html",
+        pdf=folder / "report.pdf",
+        notebook=folder / "report.ipynb",
+        status=document.status,
+        reasons=tuple(document.reasons),
+        snapshot=kept if kept.exists() else None,
     )
 
 

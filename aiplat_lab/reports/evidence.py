@@ -21,7 +21,20 @@ from aiplat_lab.reports._finding import Finding, counted, judge
 from aiplat_lab.reports._report import Report
 from aiplat_lab.reports._rules import Pack, Rule, load_packs
 
-__all__ = ["EVIDENCE", "Finding", "Judged", "judged", "read_invoices", "write_definitions", "write_gaps", "write_index", "summarise", "write_lights", "write_log", "write_money"]
+__all__ = [
+    "EVIDENCE",
+    "Finding",
+    "Judged",
+    "judged",
+    "read_invoices",
+    "summarise",
+    "write_definitions",
+    "write_gaps",
+    "write_index",
+    "write_lights",
+    "write_log",
+    "write_money",
+]
 
 EVIDENCE: Mapping[str, Callable[[Report], Finding]] = {
     "log_integrity": log.log_integrity,
@@ -110,7 +123,9 @@ def judged(
                 found[name] = asked[name](report)
         pairs.append((rule, judge(rule, [found[name] for name in rule.evidence], today=_today(report))))
     if any(light.stale for _, light in pairs):
-        report.document.lower("partial", f"{sum(light.stale for _, light in pairs)} rules are past the day by which they had to be checked again")
+        report.document.lower(
+            "partial", f"{sum(light.stale for _, light in pairs)} rules are past the day by which they had to be checked again"
+        )
     report.document.basis["rule_packs"] = [f"{pack.id} {pack.version} of {pack.dated.isoformat()}" for pack in packs]
     return Judged(packs, pairs)
 
@@ -130,7 +145,9 @@ def summarise(report: Report, found: Judged) -> None:
         f"In the period {row['calls']:,} calls cost {spent}." if row["calls"] else "No call was made in the period: spend is not evidenced."
     )
     if found.stale:
-        report.summary(f"{counted(found.stale, 'rule')} past the day by which it had to be checked again; none of them counts as supported.")
+        report.summary(
+            f"{counted(found.stale, 'rule')} past the day by which it had to be checked again; none of them counts as supported."
+        )
 
 
 def _today(report: Report) -> date:

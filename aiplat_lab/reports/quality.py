@@ -69,7 +69,11 @@ class Chosen:
         dated = {run.run_id: f"{name} of {run.started_at[:10]}" for run, name in zip(self.runs, plain, strict=True)}
         whole = list(dated.values())
         return {
-            run.run_id: name if plain.count(name) == 1 else dated[run.run_id] if whole.count(dated[run.run_id]) == 1 else f"{name}, {run.run_id[-6:]}"
+            run.run_id: name
+            if plain.count(name) == 1
+            else dated[run.run_id]
+            if whole.count(dated[run.run_id]) == 1
+            else f"{name}, {run.run_id[-6:]}"
             for run, name in zip(self.runs, plain, strict=True)
         }
 
@@ -136,7 +140,9 @@ def choose(
     """
     known, query = all_runs(report)
     if runs:
-        return Chosen(tuple(_named(known, name) for name in runs[:MOST_RUNS]), by, "The runs were named by whoever asked for this report.", query)
+        return Chosen(
+            tuple(_named(known, name) for name in runs[:MOST_RUNS]), by, "The runs were named by whoever asked for this report.", query
+        )
     if evalset and evalset not in {run.evalset for run in known}:
         raise ReportError(f"no run of the evalset {evalset!r} is in the log.{did_you_mean(evalset, {run.evalset for run in known})}")
     for value in values:
@@ -153,7 +159,9 @@ def _latest(fit: Sequence[Run], by: By, query: str, known: int) -> Chosen:
         alike = (run.evalset, run.evalset_hash, run.scorer, run.prompt if by == "model" else run.model)
         groups.setdefault(alike, {}).setdefault(run.named(by), run)
     if not groups:
-        said = "No evaluation is in the log." if not known else f"None of the {known:,} runs in the log is complete and fits what was asked."
+        said = (
+            "No evaluation is in the log." if not known else f"None of the {known:,} runs in the log is complete and fits what was asked."
+        )
         return Chosen((), by, said, query)
     several = [group for group in groups.values() if len(group) > 1]
     group = several[0] if several else next(iter(groups.values()))
@@ -206,7 +214,9 @@ def compare(report: Report, chosen: Chosen, *, reference: str = "", margin: floa
             raise ReportError(f"the reference {reference!r} is none of the runs compared.{did_you_mean(reference, names.values())}")
         base = fits[0]
     samples = sample_means(report, chosen.runs)
-    pairs = [pair_of(samples, base, run, names=(names[base.run_id], names[run.run_id]), margin=margin) for run in chosen.runs if run is not base]
+    pairs = [
+        pair_of(samples, base, run, names=(names[base.run_id], names[run.run_id]), margin=margin) for run in chosen.runs if run is not base
+    ]
     judged = [pair for pair in pairs if pair.comparison is not None]
     adjusted = iter(stats.holm([pair.comparison.p_value for pair in judged if pair.comparison]).tolist() if judged else [])
     return [
@@ -475,6 +485,7 @@ def said_of_frontier(report: Report, chosen: Chosen) -> str:
         )
     ]
     listed = "; ".join(
-        f"{chosen.names[run.run_id]} at {share(run.score)} for {report.money(run.each_usd)}" for run in sorted(best, key=lambda run: run.each_usd or 0)
+        f"{chosen.names[run.run_id]} at {share(run.score)} for {report.money(run.each_usd)}"
+        for run in sorted(best, key=lambda run: run.each_usd or 0)
     )
     return f"No other is both as good and as cheap: {listed}."

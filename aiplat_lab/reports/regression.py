@@ -83,7 +83,9 @@ def summarise(report: Report, found: Sequence[Check]) -> None:
     """The first page in words."""
     judged = [check for check in found if check.outcome is not None]
     if not judged:
-        report.summary("Whether anything got worse is not evidenced: no run in the log has an earlier one or a baseline to be held against.")
+        report.summary(
+            "Whether anything got worse is not evidenced: no run in the log has an earlier one or a baseline to be held against."
+        )
         return
     count = {word: [check for check in judged if check.outcome == word] for word in ("pass", "regression", "inconclusive")}
     report.summary(

@@ -59,7 +59,9 @@ def summarise(report: Report, found: Facts) -> None:
     report.summary(_said_of_budgets(found), _said_of_quality(found), _said_of_schedules(found))
     own = len(found.incidents.rows)
     report.summary(
-        f"The log noted {counted(own, 'incident')} of its own." if own else "The log noted no incident of its own; others are not evidenced."
+        f"The log noted {counted(own, 'incident')} of its own."
+        if own
+        else "The log noted no incident of its own; others are not evidenced."
     )
 
 
@@ -145,7 +147,9 @@ def _trouble_actions(report: Report, found: Facts) -> list[tuple[str, str, str]]
     if bad:
         actions.append((f"Repair the schedule {bad[0]['schedule']}", f"{len(bad)} runs did not end well", "Report owner"))
     if found.incidents:
-        actions.append(("Read the log's own incidents and look at its disk", counted(len(found.incidents.rows), "incident"), "Platform lead"))
+        actions.append(
+            ("Read the log's own incidents and look at its disk", counted(len(found.incidents.rows), "incident"), "Platform lead")
+        )
     return actions
 
 
@@ -154,7 +158,13 @@ def _quality_actions(report: Report, found: Facts) -> list[tuple[str, str, str]]
     for check in found.checks:
         where = f"{check.base.evalset} with {check.base.model}"
         if check.outcome == "regression":
-            actions.append((f"Do not promote {check.latest.prompt if check.latest else ''} on {where}", check.gate.reason if check.gate else "", "Prompt owner"))
+            actions.append(
+                (
+                    f"Do not promote {check.latest.prompt if check.latest else ''} on {where}",
+                    check.gate.reason if check.gate else "",
+                    "Prompt owner",
+                )
+            )
         elif check.outcome == "inconclusive":
             needed = check.comparison.samples_needed if check.comparison else None
             why = f"about {needed:,} samples would tell" if needed else "too few samples to tell"
@@ -226,7 +236,13 @@ def write_use(report: Report, *, most: int = 10) -> None:
         "Prompts by spend",
         ["Prompt", "Version", "Spend", "Calls", "Each answered call"],
         [
-            [row["prompt_name"], row["prompt_version"] or "–", report.money(row["cost_usd"]), f"{row['calls']:,}", report.money(row["each_usd"])]
+            [
+                row["prompt_name"],
+                row["prompt_version"] or "–",
+                report.money(row["cost_usd"]),
+                f"{row['calls']:,}",
+                report.money(row["each_usd"]),
+            ]
             for row in prompts.rows
             if row["prompt_name"]
         ][:most],
@@ -242,7 +258,14 @@ def write_troubles(report: Report) -> None:
         "What did not end in an answer",
         ["Outcome", "Kind", "Rule", "Calls", "Last", "Example call"],
         [
-            [row["status"], row["error_type"] or "–", row["policy"] or "–", f"{row['calls']:,}", row["last_at"][:16].replace("T", " "), row["example_call_id"]]
+            [
+                row["status"],
+                row["error_type"] or "–",
+                row["policy"] or "–",
+                f"{row['calls']:,}",
+                row["last_at"][:16].replace("T", " "),
+                row["example_call_id"],
+            ]
             for row in errors.rows[:20]
         ],
         right=[3],
