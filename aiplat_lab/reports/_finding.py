@@ -42,11 +42,15 @@ def judge(rule: Rule, findings: Iterable[Finding], *, today: date) -> Light:
         requirement=rule.requirement,
         source=f"{rule.framework}, {rule.place}" if rule.framework not in ("UK", "Good practice") else rule.place,
         state=state,
-        reason="; ".join(reasons) + ".",
+        reason=_sentence("; ".join(reasons)),
         coverage=rule.coverage,
         query=" ".join(dict.fromkeys(word for finding in found for word in finding.query.split())),
         stale=stale,
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
 
 
 def _joined(states: list[State]) -> State:

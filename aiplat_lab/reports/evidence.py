@@ -194,7 +194,7 @@ def write_gaps(report: Report, found: Judged) -> None:
     order = ("against", "missing", "part")
     gaps = [(rule, light) for state in order for rule, light in found.pairs if light.state == state]
     report.rows(
-        " ".join(dict.fromkeys(word for _, light in gaps for word in light.query.split())),
+        "",
         "Gaps and actions",
         ["Id", "State", "Gap", "Action", "Owner (role)"],
         [[rule.id, STATES[light.state], light.reason, rule.action, rule.owner] for rule, light in gaps],
