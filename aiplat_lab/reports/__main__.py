@@ -14,7 +14,6 @@ from aiplat_lab.core.errors import AiplatError, ReportError, UsageError
 from aiplat_lab.core.parameters import read_parameters, report_names
 from aiplat_lab.core.settings import Home, enter, environment
 from aiplat_lab.reports._check import check_report
-from aiplat_lab.reports._execute import execute
 from aiplat_lab.reports._run import about, run_report
 
 
@@ -60,6 +59,8 @@ def _act(arguments: argparse.Namespace) -> list[dict[str, str]]:
     if arguments.action == "list":
         return [{"report": name, "about": about(name)} for name in report_names()]
     if arguments.action == "execute":
+        from aiplat_lab.reports._execute import execute  # papermill takes a second to load
+
         limits = home.load().reports
         notebook, out = arguments.notebook.absolute(), arguments.out.expanduser().absolute()
         execute(notebook, out, parameters={}, folder=notebook.parent, timeout_s=limits.timeout_s, max_output_mb=limits.max_output_mb)

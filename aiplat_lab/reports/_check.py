@@ -63,9 +63,7 @@ def _unlike_snapshot(document: Document, sealed: Path) -> list[str]:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found == document.basis["snapshot_sha256"]:
         return []
-    return [
-        f"the snapshot was changed or exchanged: its digest is {found[:16]}…, the report names {str(document.basis['snapshot_sha256'])[:16]}…"
-    ]
+    return [f"the snapshot was changed or exchanged: its digest is {found[:16]}…, not {str(document.basis['snapshot_sha256'])[:16]}…"]
 
 
 def _unlike_chain(document: Document, client: Client) -> list[str]:

@@ -26,6 +26,11 @@ STATES: Mapping[State, str] = {
 }
 """How far the evidence goes for a requirement, with the words that a reader sees."""
 Status: TypeAlias = Literal["complete", "partial", "failed"]
+CHECKED: Mapping[str, str] = {
+    "contents": "every row's hash computed again, holds",
+    "heads": "numbers and noted heads checked, hold; this is the snapshot that was sealed, so its rows were not computed again",
+}
+"""How deep the chain was looked at, for a reader."""
 COVERAGE: Mapping[str, str] = {
     "A": "generated",
     "P": "generated in part; a person adds the rest",

@@ -58,9 +58,10 @@ def _use(report: Report, budget: BudgetSettings) -> BudgetUse:
     kind, name = budget.scope
     spent = report.view("spend_by_scope", since=began.isoformat(), until=end.isoformat())
     usd = sum((Decimal(str(row["cost_usd"])) for row in spent.rows if row["scope"] == kind and (row["name"] or "") == name), Decimal(0))
-    query, ends = spent.query, (None, None, None)
+    query = spent.query
+    ends: tuple[Decimal, Decimal, Decimal] | tuple[None, None, None] = (None, None, None)
     if budget.period in ("week", "month") and kind in ("everyone", *_FILTER):
-        filters = {_FILTER[kind]: name} if kind in _FILTER else {}
+        filters: dict[str, Any] = {_FILTER[kind]: name} if kind in _FILTER else {}
         days = report.view("spend_by_day", since=began.isoformat(), until=end.isoformat(), **filters)
         query += f" {days.query}"
         ends = forecast(_each_day(days.rows, began, end), spent=usd, left=_days_left(budget.period, began, end, zone))
@@ -194,7 +195,7 @@ def _write_budgets(report: Report) -> None:
             for use in uses
         ],
         right=[2, 3, 4, 5, 6],
-        note=f"Each in its own period up to the end of this report. A forecast takes the days to be alike and needs {_FEWEST_DAYS} whole days.",
+        note=f"Each in its own period up to the end of this report. A forecast takes days to be alike and needs {_FEWEST_DAYS} of them.",
     )
     alerts = report.view("budget_alerts")
     report.rows(

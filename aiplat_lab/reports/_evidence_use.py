@@ -98,7 +98,7 @@ def keys(report: Report) -> Finding:
     nobody = [row for row in open_ if not (row["team"] or row["user_id"])]
     endless = [row for row in open_ if not row["expires_at"]]
     refused = sum(row["refused"] for row in used.rows)
-    said = f"{counted(len(open_), 'live key')}, {len(nobody)} without an owner, {len(endless)} without an end; {refused:,} calls with keys refused"
+    said = f"{counted(len(open_), 'live key')}, {len(nobody)} without an owner, {len(endless)} without an end; {refused:,} calls refused"
     return Finding("part" if nobody or endless else "supports", said, cited)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiplat_lab.charts.theme import DARK, LIGHT
 from aiplat_lab.reports._document import (
+    CHECKED,
     COVERAGE,
     NOT_EVIDENCED,
     STATES,
@@ -210,9 +211,16 @@ def _block(block: Block, svg: str) -> str:
     return writers[block.kind](block)
 
 
+def _filter(value: object) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    return f"{len(value)} values" if len(value) > 3 else ", ".join(value)
+
+
 def _basis(document: Document) -> str:
     basis = document.basis
-    chain = "checked, holds" if basis["chain_holds"] else f"BROKEN: {basis['chain_reason']}"
+    holds = CHECKED.get(str(basis.get("chain_checked")), "checked, holds")
+    chain = holds if basis["chain_holds"] else f"BROKEN: {basis['chain_reason']}"
     facts = {
         "Sealed snapshot (SHA-256)": basis["snapshot_sha256"] or "none: the live ledger was read",
         "Rows in the chain": f"{basis['rows']:,}",
@@ -230,13 +238,14 @@ def _basis(document: Document) -> str:
     rows = "".join(f"<tr><th scope=row>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
     queries = "".join(
         f'<tr id="{escape(q.id)}"><th scope=row>{escape(q.id)}</th><td><code>{escape(q.view)}</code></td>'
-        f"<td>{escape(', '.join(f'{key} = {value}' for key, value in q.filters.items()))}</td>"
+        f"<td>{escape(', '.join(f'{key} = {_filter(value)}' for key, value in q.filters.items()))}</td>"
         f"<td class=number>{q.rows:,}</td><td><code>{escape(q.sha256[:16])}</code></td></tr>"
         for q in document.queries
     )
     return f"""<section class="basis"><h2>Basis of preparation</h2>
 <p>Each figure above cites the query it comes from. The same queries on the same snapshot give the same digests;
-<code>aiplat report check</code> compares them. What is cited as S comes from the settings and as F from a file that was given; the rest from the snapshot.</p>
+<code>aiplat report check</code> compares them. What is cited as S comes from the settings and as F from a file that was given;
+the rest from the snapshot.</p>
 <div class="table"><table><tbody>{rows}</tbody></table></div>
 <div class="table"><table><caption>Queries</caption>
 <thead><tr><th scope=col>Id</th><th scope=col>View</th><th scope=col>Filters</th>

@@ -6,8 +6,10 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,6 @@ from aiplat_lab.reports._document import (
     Table,
     Text,
 )
-from aiplat_lab.reports._execute import execute
 from aiplat_lab.reports._html import render_html
 from aiplat_lab.reports._pdf import render_pdf
 from aiplat_lab.reports._publish import keep_failed, making, publish
@@ -116,9 +117,10 @@ def run_report(
         with making(folder, notebook.stem) as work:
             sealed = snapshot or work / SNAPSHOT
             try:
-                if snapshot is None:
-                    client.post("/api/snapshot", {"path": str(sealed)})
-                given = {**period, "snapshot": str(sealed), "out": str(work), **({"sha256": sha256} if sha256 else {})}
+                digest, execute = _seal_and_load(client, sealed if snapshot is None else None)
+                given = {**period, "snapshot": str(sealed), "out": str(work)}
+                if "sha256" in (declared_parameters(notebook) or {}):
+                    given["sha256"] = sha256 or digest
                 execute(
                     notebook,
                     work / "notebook.ipynb",
@@ -137,6 +139,14 @@ def run_report(
                 raise _no_report(error, kept) from None
     except OSError as error:
         raise _no_report(error, None) from None
+
+
+def _seal_and_load(client: Client, target: Path | None) -> tuple[str, Callable[..., None]]:
+    """Seals a snapshot while papermill is loaded; gives the snapshot's digest and what executes a notebook."""
+    with ThreadPoolExecutor(1) as beside:
+        sealing = beside.submit(client.post, "/api/snapshot", {"path": str(target)}) if target else None
+        execute: Callable[..., None] = import_module("aiplat_lab.reports._execute").execute
+        return (str(sealing.result()["sha256"]) if sealing else ""), execute
 
 
 def _period(notebook: Path, since: str | None, until: str | None) -> dict[str, str]:

@@ -92,7 +92,8 @@ class Judged:
     def sentence(self) -> str:
         """All of it in one sentence."""
         return (
-            f"Of {counted(len(self.pairs), 'requirement')}, evidence supports {self.count('supports')}, supports {self.count('part')} in part, "
+            f"Of {counted(len(self.pairs), 'requirement')}, evidence supports {self.count('supports')}, "
+            f"supports {self.count('part')} in part, "
             f"speaks against {self.count('against')}, and {self.count('missing')} are not evidenced."
         )
 

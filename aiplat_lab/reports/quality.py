@@ -83,7 +83,7 @@ def all_runs(report: Report, *, whole: bool = True, **filters: str) -> tuple[lis
     listed = report.view("eval_run_list", whole=whole, **filters)
     if not listed:
         return [], listed.query
-    scores = report.view("eval_scores", whole=True, run=[row["run_id"] for row in listed.rows])
+    scores = report.view("eval_scores", whole=True)
     by_run = {row["run_id"]: row for row in scores.rows}
     return [_run(row, by_run.get(row["run_id"])) for row in listed.rows], f"{listed.query} {scores.query}"
 

@@ -19,8 +19,19 @@ VIEWS: Mapping[str, View] = {
         "SELECT sealed_at, rows, head_seq, head_hash, package FROM seal",
         source="",
     ),
+    "log_heads": View(
+        "One row on the numbers and the heads of the chain, without computing a hash: rows, the last number, numbers that are missing, "
+        "rows that do not follow the one before, and heads noted while loading and sealing that the chain no longer has.",
+        "SELECT count(*) AS rows, coalesce(max(seq), 0) AS head_seq, coalesce(max(seq), 0) - count(DISTINCT seq) AS missing, "
+        "(SELECT count(*) FROM (SELECT seq, link FROM call_rows WHERE link IS NOT NULL UNION ALL SELECT seq, link FROM records "
+        "WHERE link IS NOT NULL) r LEFT JOIN chain p ON p.seq = r.seq - 1 WHERE r.seq > 1 AND p.hash IS DISTINCT FROM r.link) AS unlinked, "
+        "(SELECT count(*) FROM (SELECT head_seq, head_hash FROM loads WHERE head_seq > 0 UNION ALL SELECT head_seq, head_hash FROM seal "
+        "WHERE head_seq > 0) l LEFT JOIN chain p ON p.seq = l.head_seq WHERE p.hash IS DISTINCT FROM l.head_hash) AS other_heads "
+        "FROM chain",
+        source="",
+    ),
     "log_contents": View(
-        "What the log holds: for calls, for each kind of record and for lines that could not be read, how many rows, the first and the last.",
+        "What the log holds: for calls, for each kind of record and for lines that could not be read, rows, first and last.",
         "SELECT 'call' AS kind, count(*) AS rows, min(started_at) AS first_at, max(started_at) AS last_at FROM call_rows UNION ALL "
         "SELECT kind, count(*), min(recorded_at), max(recorded_at) FROM records GROUP BY kind UNION ALL "
         "SELECT 'quarantined', count(*), NULL, NULL FROM quarantine ORDER BY kind",
