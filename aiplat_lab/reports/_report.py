@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from aiplat_lab.client import Client, connect
@@ -95,6 +98,8 @@ class Report:
         out: str = "",
         whole: bool = False,
     ) -> None:
+        if "aiplat_lab.charts" in sys.modules:  # the notebook draws: Altair loads while DuckDB reads
+            Thread(target=import_module, args=("aiplat_lab.charts.cost",), daemon=True).start()
         home = environment().home
         self.settings = home.load()
         self._client = connect(home, snapshot=Path(snapshot)) if snapshot else connect(home)

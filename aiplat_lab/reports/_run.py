@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from aiplat_lab.charts import spec_to_svg
@@ -146,7 +147,18 @@ def _seal_and_load(client: Client, target: Path | None) -> tuple[str, Callable[.
     with ThreadPoolExecutor(1) as beside:
         sealing = beside.submit(client.post, "/api/snapshot", {"path": str(target)}) if target else None
         execute: Callable[..., None] = import_module("aiplat_lab.reports._execute").execute
-        return (str(sealing.result()["sha256"]) if sealing else ""), execute
+        digest = str(sealing.result()["sha256"]) if sealing else ""
+    Thread(target=_warm, daemon=True).start()
+    return digest, execute
+
+
+def _warm() -> None:
+    """Loads the renderers while the notebook runs; what is missing is told when it is needed."""
+    try:
+        spec_to_svg({"data": {"values": [{"x": 1}]}, "mark": "point", "encoding": {"x": {"field": "x", "type": "quantitative"}}})
+        import_module("typst")
+    except ImportError:
+        pass
 
 
 def _period(notebook: Path, since: str | None, until: str | None) -> dict[str, str]:
