@@ -22,6 +22,7 @@ from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
 from aiplat_lab.gateway._metrics import Metrics
+from aiplat_lab.gateway._prompt_files import PromptFiles
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
 from aiplat_lab.gateway.schedule import Scheduler
@@ -82,12 +83,17 @@ class Door:
     """Held while a record is written that must be the first of its id."""
     scheduler: Scheduler | None = None
     """What keeps the schedules."""
+    prompt_files: PromptFiles = field(init=False)
+    """The saved prompts as files of this home."""
     active: int = 0
     """Requests under way."""
     began: float = field(default_factory=time.monotonic)
     last_active: float = field(default_factory=time.monotonic)
     incidents: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     """What went wrong inside, the newest last."""
+
+    def __post_init__(self) -> None:
+        self.prompt_files = PromptFiles(self.home, self.ledger)
 
     async def handle(self, request: Request) -> Response:
         """`Gateway.handle`, counted."""

@@ -79,6 +79,7 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
     keeping: asyncio.Task[None] | None = None
     listening: Listening | None = None
     try:
+        await door.read(lambda: door.prompt_files.write(door.gateway.prompts))
         listening = await listen(door)
         door.address = Address(
             pid=os.getpid(),

@@ -58,7 +58,7 @@ _USERS = (
 )
 """What DuckDB raises for a statement; any other error speaks of the file."""
 _NOT_IN_FRAMES = re.compile(r"\b(INTERVAL|UNION|BIT|VARIANT|GEOMETRY|BIGNUM|TIME WITH TIME ZONE)\b")
-_FIRST_MOMENT, _LAST_MOMENT = datetime.min, datetime.max
+_FIRST_MOMENT, _LAST_MOMENT = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 (columns without a zone)
 _ONE = "give one SELECT (or DESCRIBE, SHOW, SUMMARIZE, EXPLAIN)"
 
 
