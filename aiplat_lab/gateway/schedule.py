@@ -34,6 +34,7 @@ from aiplat_lab.ledger import Ledger
 logger = logging.getLogger(__name__)
 _LONGEST_SLEEP_S = 30.0
 """How long it sleeps at most: a machine that slept, or a clock that was set, is noticed after that."""
+_TRY_AGAIN_S = 5.0
 _SHORTEST_SLEEP_S = 0.05
 _LATE_S = 60.0
 """A slot that is found later than this was missed; whether it is run then is for `catch_up` to say."""
@@ -228,7 +229,7 @@ class Scheduler:
                 if "ledger" not in self._trouble:
                     logger.warning("schedules wait: %s", error.message)
                 self._trouble["ledger"] = f"schedules wait: {error.message}"
-                return _LONGEST_SLEEP_S
+                return _TRY_AGAIN_S
         due = [at for kept in self._kept.values() if kept.enabled and (at := kept.cron.next(now, kept.zone))]
         until_s = min((at - self._clock()).total_seconds() for at in due) if due else _LONGEST_SLEEP_S
         return min(_LONGEST_SLEEP_S, max(_SHORTEST_SLEEP_S, until_s))
