@@ -21,6 +21,7 @@ from served import stop, wait_for
 from aiplat_lab.client import Client, connect
 from aiplat_lab.core.errors import GatewayUnavailable
 from aiplat_lab.core.settings import Home
+from aiplat_lab.ledger import Ledger
 from aiplat_lab.observe import schedule_runs
 
 PERIOD = 'snapshot = ""\nsince = "7d"\nuntil = "now"\nout = ""'
@@ -43,10 +44,10 @@ with open({filler!r}, "wb", buffering=0) as file:
         except OSError as error:
             assert error.errno == errno.ENOSPC
 """
-STATUS = {"kill": "failed", "hang": "timeout", "error": "failed", "flood": "failed", "missed": "missed"}
-"""How each kind of failure ends; `disk` is apart, since then not even that can be written for a while."""
+STATUS = {"missed": "missed", "kill": "failed", "hang": "timeout", "error": "failed", "flood": "failed"}
+"""How each kind of failure ends. `missed` is first, since the gateway is stopped for it; `disk` is apart: it needs one of its own."""
 SETTINGS = "[reports]\nmax_output_mb = 1\n"
-HANG_S = 12.0
+HANG_S = 20.0
 
 
 def write_notebook(path: Path, *cells: str) -> Path:
@@ -85,23 +86,25 @@ class Home6:
             "id": name, "report": str(notebook), "cron": "0 0 1 1 *", "time_zone": "UTC", "parameters": {"since": "1d"}, "enabled": True,
             "catch_up": "latest", "timeout_s": HANG_S if kind == "hang" else 240.0,
         }  # fmt: skip
-        if kind == "missed":  # set the day before yesterday, when no gateway ran
-            row |= {"cron": "0 12 * * *", "catch_up": "none", "at": (datetime.now(UTC) - timedelta(days=2)).isoformat()}
+        if kind == "missed":  # set the day before yesterday, since when no gateway has run
+            stop(self.home)
+            with Ledger.open(self.home) as ledger:
+                ledger.record("schedule", {**row, "cron": "0 12 * * *", "catch_up": "none", "at": datetime.now(UTC) - timedelta(days=2)})
+            self.client.status()
+            return name
         self.client.record("schedule", row)
-        if kind != "missed":
-            self.client.post(f"/api/schedules/{name}/run")
+        self.client.post(f"/api/schedules/{name}/run")
         return name
 
     def end(self, name: str, timeout_s: float = 240.0) -> dict[str, Any]:
         """How the newest run of a schedule ended."""
-        found: list[dict[str, Any]] = []
-
-        def ended() -> bool:
-            found[:] = schedule_runs(self.client, name)
-            return bool(found) and found[0]["status"] != "started"
-
-        assert wait_for(ended, timeout_s), found
-        return found[0]
+        until = time.monotonic() + timeout_s
+        while True:
+            found = schedule_runs(self.client, name)
+            if found and found[0]["status"] != "started":
+                return found[0]
+            assert time.monotonic() < until, found
+            time.sleep(0.2)
 
     def published(self) -> list[str]:
         """What a person would take for a finished report: a record of one, or its files."""
@@ -114,8 +117,9 @@ class Home6:
 
 
 def finished_files(folder: Path) -> list[Path]:
-    """Files in a folder that look like those of a finished report."""
-    return [path for path in folder.glob("**/*") if path.is_file() and "failed" not in path.parts[len(folder.parts) :]]
+    """Files in a folder that look like those of a finished report: not those that are kept aside or still being made."""
+    aside = [(path, path.parts[len(folder.parts) :]) for path in folder.glob("**/*") if path.is_file()]
+    return [path for path, parts in aside if "failed" not in parts and not any(part.startswith(".making-") for part in parts)]
 
 
 def kernels(home: Home) -> list[str]:
@@ -165,9 +169,9 @@ def fill_and_recover(place: Home6, number: int = 0) -> tuple[dict[str, Any], lis
     name = place.start("disk", number)
     filler = place.home.path / "filler"
     assert wait_for(lambda: kernels(place.home), 120)
-    assert wait_for(lambda: not kernels(place.home) and filler.exists(), 240), "the run has ended, with the disk full"
+    ended = lambda: not place.left() and not place.client.status()["schedules"]["running"]  # noqa: E731
+    assert wait_for(lambda: ended() or time.sleep(0.2), 240) and filler.exists(), "the run has ended, with the disk full"
     meanwhile = finished_files(place.home.path / "reports")
-    time.sleep(0.5)
     filler.unlink()
     return place.end(name), [str(path) for path in meanwhile]
 

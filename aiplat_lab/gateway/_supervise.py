@@ -25,12 +25,12 @@ from aiplat_lab.core.settings import Home, enter
 PLAN, LOCK, LOG, RESULT = "run.json", "run.lock", "output.log", "result.json"
 LOG_BYTES = 1_000_000
 """The most that is kept of what a run says."""
-GRACE_S = 5.0
+GRACE_S = 10.0
 """How long a command that is told to end may take; then it is killed."""
 _ROWS_BYTES = 65_536
 _TAIL_BYTES = 4_096
 _DRAIN_S = 1.0
-_REAP_S = 5.0
+_REAP_S = 3.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 

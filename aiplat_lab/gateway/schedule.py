@@ -42,7 +42,7 @@ _MOST_MISSED = 100
 """How many missed slots are noted one by one, the newest; there may be half a million in a year."""
 _KEPT_FOLDERS = 30
 _ADOPTED_LOOK_S = 0.5
-_STOP_S = 9.0
+_STOP_S = 14.0
 """How long a run may take to end when the gateway does."""
 _MARGIN_S = 60.0
 """What a run may take beside its notebook, when it has no time-out of its own."""
@@ -57,10 +57,10 @@ Command = Callable[[Mapping[str, Any], datetime, Home, Settings, float], list[st
 
 
 def report_command(row: Mapping[str, Any], slot: datetime, home: Home, settings: Settings, timeout_s: float) -> list[str]:
-    """The command that makes the report of a schedule, for the period that ends with the slot."""
+    """What `aiplat report run` starts, for the period that ends with the slot."""
     parameters = dict(row["parameters"])
     period = {name: str(parameters.pop(name, default)) for name, default in (("since", "7d"), ("until", "now"))}
-    words = [sys.executable, "-m", "aiplat_lab.cli", "report", "run", str(row["report"]), "--home", str(home.path), "--json"]
+    words = [sys.executable, "-m", "aiplat_lab.reports", "run", str(row["report"]), "--home", str(home.path), "--json"]
     for name, text in period.items():
         words += [f"--{name}", moment(text, now=slot, time_zone=settings.time_zone).isoformat()]
     for name, value in parameters.items():
