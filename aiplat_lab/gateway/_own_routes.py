@@ -79,6 +79,7 @@ _CALL: Fields = {
     "inputs": (list, "a list of texts"),
     "settings": (dict, "an object"),
     "stream": (bool, "true or false"),
+    "detached": (bool, "true or false"),
     "timeout_s": (int | float, "a number of seconds"),
     "attribution": (dict, "an object"),
     "call_id": (str, "a UUIDv7"),
@@ -117,8 +118,10 @@ async def create_call(door: Door, request: web.Request, caller: Caller) -> web.S
             raise AuthRefused("a virtual key is missing", policy="auth")
         asked = _as_key(asked, caller)
     if asked.stream:
+        if asked.detached:
+            raise UsageError("a stream cannot be detached: leave out 'stream' or 'detached'")
         return await send_events(door, request, asked, _Lines(), content_type="application/x-ndjson")
-    response = await door.handle(asked)
+    response = await (door.handle_detached(asked) if asked.detached else door.handle(asked))
     return json_reply(response.to_json(), headers=facts(response))
 
 

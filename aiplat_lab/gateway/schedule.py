@@ -22,7 +22,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiplat_lab.core.cron import Cron, parse_cron, time_zone
-from aiplat_lab.core.errors import AiplatError, LedgerError, UsageError, did_you_mean
+from aiplat_lab.core.errors import AiplatError, GatewayUnavailable, LedgerError, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.times import moment
 from aiplat_lab.core.types import Clock, utc_now
@@ -192,6 +192,8 @@ class Scheduler:
             LedgerError: its start cannot be recorded.
         """
         async with self._looking:
+            if self._closing:
+                raise GatewayUnavailable("the gateway is stopping, so no run is started; try again in a moment")
             await self._sync()
             kept = self._kept.get(name)
             if kept is None:
@@ -242,6 +244,8 @@ class Scheduler:
     async def aclose(self) -> None:
         """Ends the runs that this gateway started, and records that."""
         self._closing = True
+        async with self._looking:
+            pass  # what is just being started is there to be ended
         for run in self._runs.values():
             if run.process is not None and run.process.returncode is None:
                 run.process.terminate()
