@@ -68,6 +68,10 @@ class UsageError(AiplatError):
     """A command, option or argument was used wrongly; nothing was begun."""
 
 
+class UnknownCall(UsageError):
+    """There is no call of that id, or it is not over yet."""
+
+
 class UnknownModel(ConfigError):
     """No model of that name is set up; the text offers the nearest names."""
 

@@ -84,6 +84,8 @@ class Door:
     """The saved prompts as files of this home."""
     active: int = 0
     """Requests under way."""
+    detached: set[asyncio.Task[Response]] = field(default_factory=set)
+    """Calls that go on though whoever asked has left."""
     began: float = field(default_factory=time.monotonic)
     last_active: float = field(default_factory=time.monotonic)
     incidents: deque[str] = field(default_factory=lambda: deque(maxlen=20))
@@ -98,6 +100,21 @@ class Door:
             response = await self.gateway.handle(self._complete(request))
             note(response)
         return response
+
+    async def handle_detached(self, request: Request) -> Response:
+        """As `handle`, and the call is finished and recorded though the caller leaves; who asks again by its id gets the answer."""
+        task = asyncio.get_running_loop().create_task(self.handle(request))
+        self.active += 1
+        self.detached.add(task)
+        task.add_done_callback(self._landed)
+        return await asyncio.shield(task)
+
+    def _landed(self, task: asyncio.Task[Response]) -> None:
+        self.detached.discard(task)
+        self.active -= 1
+        self.last_active = time.monotonic()
+        if not task.cancelled():
+            task.exception()  # it is in the ledger; nobody may be left to hear of it
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UsageError
+from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UnknownCall, UsageError
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
@@ -79,6 +79,7 @@ _CALL: Fields = {
     "inputs": (list, "a list of texts"),
     "settings": (dict, "an object"),
     "stream": (bool, "true or false"),
+    "detached": (bool, "true or false"),
     "timeout_s": (int | float, "a number of seconds"),
     "attribution": (dict, "an object"),
     "call_id": (str, "a UUIDv7"),
@@ -117,8 +118,10 @@ async def create_call(door: Door, request: web.Request, caller: Caller) -> web.S
             raise AuthRefused("a virtual key is missing", policy="auth")
         asked = _as_key(asked, caller)
     if asked.stream:
+        if asked.detached:
+            raise UsageError("a stream cannot be detached: leave out 'stream' or 'detached'")
         return await send_events(door, request, asked, _Lines(), content_type="application/x-ndjson")
-    response = await door.handle(asked)
+    response = await (door.handle_detached(asked) if asked.detached else door.handle(asked))
     return json_reply(response.to_json(), headers=facts(response))
 
 
@@ -139,7 +142,7 @@ async def read_call(door: Door, request: web.Request, caller: Caller) -> web.Str
     found = await door.read(work)
     if found is None or (caller.key is not None and found.get("key_id") != caller.key.id):
         flying = any(entry["call_id"] == call_id for entry in door.gateway.in_flight())
-        raise UsageError(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
+        raise UnknownCall(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
     return json_reply(found)
 
 

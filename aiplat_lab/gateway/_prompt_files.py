@@ -8,10 +8,13 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.settings import Home
-from aiplat_lab.ledger import Ledger
+
+if TYPE_CHECKING:
+    from aiplat_lab.ledger import Ledger  # loads DuckDB, and kernels read these files too
 
 logger = logging.getLogger(__name__)
 INDEX = "index.json"

@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,7 +18,7 @@ import duckdb
 
 from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.settings import Home
-from aiplat_lab.core.types import Clock, utc_now
+from aiplat_lab.core.types import Clock, canonical_json, utc_now
 from aiplat_lab.ledger.query import Params, arrow, check, dicts
 from aiplat_lab.ledger.rows import GENESIS, Prepared, Row, prepare_call, prepare_record, row_hash
 from aiplat_lab.ledger.snapshot import digest_of, export_statement, place, read_payload
@@ -31,6 +32,7 @@ log = logging.getLogger("aiplat_lab.ledger")
 GATEWAY_LOST = "gateway_lost"
 """The `error_type` of a call that was begun by a gateway which ended before the call did."""
 _LOST_MESSAGE = "the gateway ended while the call was under way"
+_HELD = "held_usd"
 _CALL_ID = re.compile(rb'"call_id":"([0-9a-f-]{36})"')
 _HEX = re.compile(r"[0-9a-f]{64}")
 _BULK = 2_000
@@ -58,11 +60,11 @@ class Ledger:
         self._pid = os.getpid()
         self._write = threading.Lock()
         self._open_calls: dict[str, bytes] = {}
-        self._listeners: dict[str, list[Callable[[Row], None]]] = {}
         self._known: set[str] = set()
         self._seq, self._hash = 0, GENESIS
         self._closed = False
         self._spool: Spool | None = None
+        self._watchers: list[tuple[frozenset[str], Callable[[str, Row], None]]] = []
         self.incidents: list[str] = []
         """What was found damaged or went wrong since the ledger was opened, one sentence each."""
         self._lock_fd = _lock(home.path / "ledger.lock")
@@ -151,6 +153,19 @@ class Ledger:
             self._append(line)
             self._open_calls[prepared.id] = line
 
+    def hold(self, call_id: str, usd: Decimal) -> None:
+        """Notes what a call that began may cost at most. Should the process end before the call, its budgets book that.
+
+        Raises:
+            LedgerError: the disk is full or the spool cannot be written; then the call should not be made.
+        """
+        with self._write:
+            begun = self._open_calls.get(call_id)
+            if begun is not None:
+                line = begin_line(canonical_json({**_begun(begun), _HELD: f"{usd:f}"}))
+                self._append(line)
+                self._open_calls[call_id] = line
+
     def record(self, kind: str, row: Row, *, payloads: Mapping[str, bytes] | None = None) -> Receipt:
         """Appends a row to the chain; when it returns, the row is acknowledged.
 
@@ -171,21 +186,24 @@ class Ledger:
             self._take(receipt, (digest for digest, _ in before))
             if kind == "call":
                 self._open_calls.pop(prepared.id, None)
-            for heard in self._listeners.get(kind, ()):
-                heard(row)
+            for kinds, told in self._watchers:
+                if kind in kinds:
+                    told(kind, row)
             spool = self._writing()
             if spool.size > _SEGMENT_BYTES:
                 self._next_segment()
         spool.sync()
         return receipt
 
-    def listen(self, kind: str, heard: Callable[[Row], None]) -> None:
-        """Tells `heard` of every record of a kind from now on, in their order, as soon as it is acknowledged.
+    def watch(self, kinds: Iterable[str], told: Callable[[str, Row], None]) -> None:
+        """Tells of every record of these kinds from now on, in the order of the chain, as soon as it stands there.
 
-        It is told by whichever thread records, while others wait to write: it must be quick, must not raise, and must leave the
-        ledger alone.
+        Args:
+            kinds: kinds of records; calls are not told.
+            told: takes the kind and the row. It is told by whichever thread records, while others wait to write: it is quick, does
+                not raise, and leaves the ledger alone.
         """
-        self._listeners.setdefault(kind, []).append(heard)
+        self._watchers.append((frozenset(kinds), told))
 
     def load_rows(self, rows: Iterable[tuple[Row, Mapping[str, bytes]]], *, demo: bool = False) -> int:
         """Records many calls, each with its payloads, through the same chain, and loads them; gives their number.
@@ -274,7 +292,9 @@ class Ledger:
 
     def _record_lost(self, row: dict[str, Any]) -> None:  # Any: canonical values
         ended = max(self._clock(), datetime.fromisoformat(row["started_at"]))
-        known = {key: value for key, value in row.items() if key != "kind"}
+        known = {key: value for key, value in row.items() if key not in ("kind", _HELD)}
+        if _HELD in row:
+            self.record("budget_booked", {"id": row["call_id"], "usd": row[_HELD]})
         self.record("call", {**known, "status": "error", "error_type": GATEWAY_LOST, "error_message": _LOST_MESSAGE, "ended_at": ended})
 
     def _lost(self) -> list[dict[str, Any]]:  # Any: canonical values

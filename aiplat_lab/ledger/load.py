@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 
 from aiplat_lab.ledger.database import Warn, quoted
 from aiplat_lab.ledger.rows import columns
 from aiplat_lab.ledger.spool import Line, lines
+
+if TYPE_CHECKING:
+    from aiplat_lab.ledger.payloads import PayloadIndex
 
 log = logging.getLogger("aiplat_lab.ledger")
 BATCH_BYTES = 8 << 20
@@ -49,43 +51,6 @@ _PAYLOADS = (
 )
 
 
-class PayloadIndex:
-    """Which payloads the file holds, by the first 8 bytes of their hash: 8 bytes a payload, in memory."""
-
-    def __init__(self, prefixes: npt.NDArray[np.uint64]) -> None:
-        self._sorted = np.sort(prefixes)
-        self._new: set[int] = set()
-
-    @classmethod
-    def read(cls, con: duckdb.DuckDBPyConnection) -> PayloadIndex:
-        """The index of the file's payloads."""
-        found = con.sql("SELECT prefix FROM payloads").fetchnumpy()["prefix"]
-        return cls(np.asarray(found, dtype=np.uint64))
-
-    def missing(self, prefixes: Sequence[int]) -> list[bool]:
-        """For each prefix, whether it stands neither in the file nor earlier in `prefixes`."""
-        if not prefixes:
-            return []
-        wanted = np.asarray(prefixes, dtype=np.uint64)
-        places = np.searchsorted(self._sorted, wanted)
-        found = np.zeros(len(wanted), dtype=bool)
-        inside = places < len(self._sorted)
-        found[inside] = self._sorted[places[inside]] == wanted[inside]
-        seen: set[int] = set()
-        answer = []
-        for prefix, there in zip(prefixes, found.tolist(), strict=True):
-            answer.append(not there and prefix not in self._new and prefix not in seen)
-            seen.add(prefix)
-        return answer
-
-    def add(self, prefixes: Iterable[int]) -> None:
-        """Notes payloads that were committed."""
-        self._new.update(prefixes)
-        if len(self._new) > 50_000:
-            self._sorted = np.sort(np.concatenate([self._sorted, np.fromiter(self._new, dtype=np.uint64, count=len(self._new))]))
-            self._new = set()
-
-
 def prefix_of(digest: str) -> int:
     """The first 8 bytes of a hash as a number."""
     return int(digest[:16], 16)
@@ -110,11 +75,19 @@ class Loader:
         self._con = con
         self._scratch = scratch
         self._warn = warn
-        self.index = PayloadIndex.read(con)
-        """The payloads that the file holds."""
+        self._index: PayloadIndex | None = None
         found = con.execute("SELECT segment, max(upto) FROM loads GROUP BY segment").fetchall()
         self.positions: dict[int, int] = {int(segment): int(upto) for segment, upto in found}
         """For each segment, the offset up to which it is loaded."""
+
+    @property
+    def index(self) -> PayloadIndex:
+        """The payloads that the file holds."""
+        if self._index is None:
+            from aiplat_lab.ledger.payloads import PayloadIndex  # NumPy would keep a gateway that starts waiting
+
+            self._index = PayloadIndex.read(self._con)
+        return self._index
 
     def load(self, segment: int, data: bytes) -> Loaded:
         """Loads the bytes of a segment that follow its position.
@@ -197,7 +170,8 @@ class Loader:
         finally:
             if not committed:
                 self._rollback()
-        self.index.add(fresh)
+        if fresh:
+            self.index.add(fresh)
         self.positions[segment] = upto
         return count
 
@@ -207,7 +181,7 @@ class Loader:
         records = [line.text for line in found if line.name == "record"]
         payloads = [line for line in found if line.name == "payload"]
         prefixes = [prefix_of(line.hash) for line in payloads]
-        new = self.index.missing(prefixes)
+        new = self.index.missing(prefixes) if prefixes else []
         for statement, texts in (
             (_PAYLOADS, [line.text for line, wanted in zip(payloads, new, strict=True) if wanted]),
             (_CALLS, calls),

@@ -58,6 +58,7 @@ _USERS = (
 )
 """What DuckDB raises for a statement; any other error speaks of the file."""
 _NOT_IN_FRAMES = re.compile(r"\b(INTERVAL|UNION|BIT|VARIANT|GEOMETRY|BIGNUM|TIME WITH TIME ZONE)\b")
+_FIRST_MOMENT, _LAST_MOMENT = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 (columns without a zone)
 _ONE = "give one SELECT (or DESCRIBE, SHOW, SUMMARIZE, EXPLAIN)"
 
 
@@ -128,6 +129,9 @@ def arrow(con: duckdb.DuckDBPyConnection, sql: str, params: Params = None, *, li
     with _reading(con):
         relation = _holdable(con.sql(sql, params=_bound(params)))
         frame = polars.DataFrame(_Stream(relation.limit(limit) if limit is not None else relation))
+    dates = [name for name, kind in frame.schema.items() if isinstance(kind, polars.Date | polars.Datetime)]
+    # what Python's calendar cannot hold, `infinity` included, becomes its first or last moment
+    frame = frame.with_columns(polars.col(dates).clip(_FIRST_MOMENT, _LAST_MOMENT)) if dates else frame
     naive = [name for name, kind in frame.schema.items() if isinstance(kind, polars.Datetime) and kind.time_zone is None]
     frame = frame.with_columns(polars.col(naive).dt.replace_time_zone("UTC")) if naive else frame
     target = io.BytesIO()

@@ -1,7 +1,7 @@
 """The rules of the gateway, one file each: a policy has `before(call)` and `after(call)`.
 
 A plug-in's policy is registered as `@register("policy", name)` and made as `cls(settings, ledger, clock=clock)`; it runs after
-`prompt` and before `cache`. One that keeps state folded from records hears of new ones by `ledger.listen(kind, …)`, and has a say
+`prompt` and before `cache`. One that keeps state folded from records hears of new ones by `ledger.watch(kinds, …)`, and has a say
 in what may be recorded by `guards`, the kinds, and `admit(kind, row)`, which raises.
 """
 

@@ -313,6 +313,8 @@ class Budget:
             if tokens < ask.full_tokens:
                 ask.call.flags.append("max_tokens_fitted")
         hold = _Hold(ask.worst.nano(tokens), ask.worst, ask.counters, _now() + _lease_s(ask.call), capped)
+        if hold.nano:
+            self._ledger.hold(ask.call.id, to_usd(hold.nano))
         for counter in ask.counters:
             counter.held += hold.nano
         self._book.holds[ask.call.id] = hold
@@ -400,7 +402,7 @@ class Budget:
                 continue
             try:
                 granted = self._grant(ask)
-            except BudgetExceeded as refused:
+            except (BudgetExceeded, LedgerError) as refused:
                 self._book.waiting.remove(ask)
                 ask.granted.set_exception(refused)
                 continue

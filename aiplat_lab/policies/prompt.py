@@ -32,8 +32,7 @@ class Prompts:
             shelf = shelf.with_label(str(row["name"]), str(row["label"]), str(row["version"]))
         self.shelf = shelf
         """Every prompt as it stands now; replaced whole, so that whoever holds it sees one state."""
-        ledger.listen("prompt_version", self._saved)
-        ledger.listen("prompt_label", self._moved)
+        ledger.watch(self.guards, self._recorded)
 
     async def before(self, call: Call) -> None:
         """Raises `CallRefused`, or puts the version into the attribution of the request."""
@@ -85,8 +84,9 @@ class Prompts:
         if row.get("from_version", now) != now:
             raise RecordExists(f"the label {label!r} of {name} points to {now or 'nothing'} now: somebody else was quicker", version=now)
 
-    def _saved(self, row: Mapping[str, Any]) -> None:  # Any: JSON
-        self.shelf = self.shelf.with_version(str(row["name"]), str(row["version"]), str(row["content_hash"]))
-
-    def _moved(self, row: Mapping[str, Any]) -> None:  # Any: JSON
-        self.shelf = self.shelf.with_label(str(row["name"]), str(row["label"]), str(row["version"]))
+    def _recorded(self, kind: str, row: Mapping[str, Any]) -> None:  # Any: JSON
+        name, version = str(row["name"]), str(row["version"])
+        if kind == "prompt_version":
+            self.shelf = self.shelf.with_version(name, version, str(row["content_hash"]))
+        else:
+            self.shelf = self.shelf.with_label(name, str(row["label"]), version)

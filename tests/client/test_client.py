@@ -32,6 +32,7 @@ from aiplat_lab.core.errors import (
     LedgerError,
     ProviderError,
     ResidencyRefused,
+    UnknownCall,
     UnknownModel,
     UsageError,
 )
@@ -404,7 +405,7 @@ def test_a_shared_gateway_with_a_key(place: Served, monkeypatch: pytest.MonkeyPa
         assert {row["team"] for row in client.view_rows("recent_calls", team="readers")} == {"remote"}
         assert client.status()["calls_today"] == 3 and "budgets" not in client.status()
         other = place.client.chat("secret of others")
-        with pytest.raises(UsageError, match="there is no call"):
+        with pytest.raises(UnknownCall, match="there is no call"):
             client.call(other.call_id)
         for forbidden in (lambda: client.sql("SELECT 1"), lambda: client.get("/api/keys"), lambda: client.post("/api/stop"), client.verify):
             with pytest.raises(AuthRefused, match="owner alone"):

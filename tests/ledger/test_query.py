@@ -58,6 +58,12 @@ def test_reading_is_allowed(ledger: Ledger, sql: str) -> None:
     assert polars.read_ipc_stream(io.BytesIO(ledger.query(sql))).width > 0
 
 
+@pytest.mark.parametrize("text", ["DATE 'infinity'", "TIMESTAMP '-infinity'", "TIMESTAMP '290000-01-01'", "DATE '200000-01-01'"])
+def test_a_day_beyond_the_calendar_can_be_read(ledger: Ledger, text: str) -> None:
+    (value,) = polars.read_ipc_stream(io.BytesIO(ledger.query(f"SELECT {text} AS day")))["day"].to_list()
+    assert value.year == (1 if "-inf" in text else 9999)
+
+
 REFUSED = (
     "INSERT INTO call_rows FROM call_rows",
     "UPDATE call_rows SET team = 'x'",

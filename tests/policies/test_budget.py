@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from faults import FaultServer
-from gatewaykit import PRICED, World, ask, model, world
+from gatewaykit import CANARY, PRICED, World, ask, model, world
 
 from aiplat_lab.core.errors import BudgetExceeded, ProviderError
 from aiplat_lab.core.settings import Home
@@ -400,3 +403,35 @@ def test_a_storm_leaves_the_books_right(home: Home, upstream: FaultServer) -> No
 
     booked = asyncio.run(run())
     assert booked > 0 and asyncio.run(after_a_restart()) == booked
+
+
+def test_a_call_that_a_killed_gateway_lost_stays_booked(home: Home, upstream: FaultServer) -> None:
+    """Nobody knows what it cost, so the worst case counts, and the budget is not overspent by the next ones."""
+    toml = budget(f"{CALL * 4}", team="a") + instant()
+    code = f"""
+import asyncio, os, sys; sys.path[:0] = {sys.path!r}
+from decimal import Decimal; from pathlib import Path
+from aiplat_lab.core.settings import Home, parse
+from aiplat_lab.gateway.pipeline import Gateway; from aiplat_lab.ledger import Ledger
+from gatewaykit import UP, ask
+async def run():
+    settings = parse({toml.replace("instant", "hang")!r} + UP.format(url={upstream.openai_url!r}, anthropic={upstream.url!r}))
+    gateway = Gateway(settings, Ledger.open(Home(Path({str(home.path)!r}))))
+    calls = [asyncio.create_task(gateway.handle(ask("m", "x", team="a", settings={LIMITED!r}))) for _ in range(2)]
+    while len(gateway.in_flight()) < 2 or Decimal(gateway.budgets()[0]["held_usd"]) == 0:
+        await asyncio.sleep(0.01)
+    os.write(1, gateway.budgets()[0]["held_usd"].encode()); os._exit(9)
+asyncio.run(run())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, "UP_KEY": CANARY})
+    assert ended.returncode == 9, ended.stderr.decode()[-800:]
+
+    async def later() -> None:
+        async with world(home, upstream, toml) as here:
+            held = Decimal(ended.stdout.decode())
+            assert Decimal(here.gateway.budgets()[0]["spent_usd"]) == held > 0
+            answered, refused = await many(here, 4, team="a", settings=LIMITED)
+            assert refused > 0 and Decimal(here.gateway.budgets()[0]["spent_usd"]) <= CALL * 4
+            assert answered > 0 and here.ledger.verify().ok
+
+    asyncio.run(later())
