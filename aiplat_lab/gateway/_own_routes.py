@@ -33,6 +33,7 @@ from aiplat_lab.gateway._door import (
     wanted,
 )
 from aiplat_lab.gateway._openai_face import read_messages
+from aiplat_lab.gateway._prompt_files import KINDS as PROMPT_KINDS
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
 from aiplat_lab.ledger import Receipt, check_record
 
@@ -238,10 +239,11 @@ async def record(door: Door, request: web.Request, caller: Caller) -> web.Stream
         with door.recording if first or guarded else nullcontext():
             if first:
                 _refuse_known(door, kind, rows)
-            receipts = [_append(door, kind, row) for row in rows]
-            if guarded:
-                door.prompt_files.write(door.gateway.prompts)
-            return receipts[-1]
+            try:
+                return [_append(door, kind, row) for row in rows][-1]
+            finally:
+                if kind in PROMPT_KINDS:  # before the answer, so that whoever saved reads what was saved
+                    door.prompt_files.write(door.gateway.prompts)
 
     receipt = await door.read(work)
     return json_reply({"seq": receipt.seq, "hash": receipt.hash})
