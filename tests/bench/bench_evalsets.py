@@ -1,85 +1,62 @@
-"""Every shipped prompt on its evalset with the embedded model, and how far two prompts of one set lie apart.
+"""Every shipped prompt on its evalset with the embedded model, and how far the prompts of one set lie apart.
 
-Run: python tests/bench/bench_evalsets.py [--set NAME …] [--model smollm2 …] [--answers FILE]
-The weights must be there (`aiplat model pull smollm2`). Each call goes through a gateway of its own, in a home that is thrown away.
+Run: python tests/bench/bench_evalsets.py [--set NAME …] [--model smollm2 …]
+The weights must be there (`aiplat model pull smollm2`). The runs go through a gateway of their own, in a home that is thrown away.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import sys
 import tempfile
-from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evalsets"))
-
-from evalsetkit import SCORE, SIZES, card, prompts, samples
-
+from aiplat_lab import prompts
 from aiplat_lab.client import Client, connect
-from aiplat_lab.prompts import Prompt
+from aiplat_lab.core.settings import shipped
+from aiplat_lab.evals import Run, compare, evaluate, load
+from aiplat_lab.evals._evalset import names
 
 
-def scores(client: Client, one: Prompt, model: str, kept: Any) -> list[float]:
-    """The score of each sample, in the order of the file."""
-    name = one.evalset
-    score = SCORE[card(name)[0]["scorers"][0]]
-    found = []
-    for sample in samples(name):
-        values = {name: value for name, value in sample["input"].items() if name in one.variables}
-        response = client.chat(replace(one.request(values, model=model), cache="off", timeout_s=600))
-        found.append(score(response.text, sample))
-        if kept:
-            row = {"set": name, "prompt": one.name, "model": model, "id": sample["id"], "answer": response.text, "score": found[-1]}
-            kept.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return found
+def prompts_of(name: str) -> list[prompts.Prompt]:
+    """The library's prompts for a set, and then those beside it."""
+    library = [prompts.library(one) for one in prompts.library_names()]
+    beside = [prompts.load(path) for path in sorted(shipped("evalsets", name).glob("prompts/*.prompt.md"))]
+    return [*(one for one in library if one.evalset == name), *beside]
 
 
-def interval(values: list[float], clusters: list[str]) -> tuple[float, float, float]:
-    """The mean and its 95 % interval, with errors that are clustered (sandwich, many clusters)."""
-    mean = sum(values) / len(values)
-    sums: dict[str, float] = defaultdict(float)
-    for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster] += value - mean
-    count = len(sums)
-    error = math.sqrt(sum(one * one for one in sums.values()) * count / (count - 1)) / len(values)
-    return mean, mean - 1.96 * error, mean + 1.96 * error
-
-
-def compare(client: Client, name: str, model: str, kept: Any) -> None:
-    """Prints the score of each prompt of a set, and the difference of each to the first."""
-    clusters = [sample["cluster"] for sample in samples(name)]
-    first: tuple[str, list[float]] | None = None
-    for one in sorted((one for one in prompts() if one.evalset == name), key=lambda one: "library" not in one.source):
-        values = scores(client, one, model, kept)
-        mean, low, high = interval(values, clusters)
-        line = f"{name:24} {one.name:24} {model:16} {mean:6.3f} [{low:.3f}, {high:.3f}] n={len(values)} full={sum(v == 1 for v in values)}"
+def measured(client: Client, name: str, model: str, folder: Path | None) -> None:
+    """Prints the score of each prompt of a set, and how the first one compares with each."""
+    first: Run | None = None
+    for prompt in prompts_of(name):
+        scorers = load(name).scorers
+        run = evaluate(name, prompt=prompt, model=model, scorers=scorers, cache="off", concurrency=2, progress=False, client=client)
+        for one in run.summary():
+            interval = "" if one.low is None else f"[{one.low:.3f}, {one.high:.3f}]"
+            print(
+                f"{name:24} {prompt.name:22} {model:14} {one.scorer:26} {one.mean:.3f} {interval} n={one.n} errors={one.errors}", flush=True
+            )
         if first:
-            apart, low, high = interval([left - right for left, right in zip(first[1], values, strict=True)], clusters)
-            line += f"  {first[0]} is {apart:+.3f} [{low:+.3f}, {high:+.3f}]"
-        first = first or (one.name, values)
-        print(line, flush=True)
+            print(f"    {first.prompt} against {prompt.name}: {compare(run, first, client=client).sentence}", flush=True)
+        else:
+            first = run
+        if folder:
+            run.frame().write_ndjson(folder / f"{name}.{prompt.name}.{model}.jsonl")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--set", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--set", nargs="+", default=names(), choices=names())
     parser.add_argument("--model", nargs="+", default=["smollm2"])
-    parser.add_argument("--answers", type=Path, help="a file for every answer, one JSON object a line")
+    parser.add_argument("--answers", type=Path, help="a folder for the answers")
     given = parser.parse_args()
+    if given.answers:
+        given.answers.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="aiplat-bench-") as home, connect(home) as client:
-        kept = given.answers.open("a", encoding="utf-8") if given.answers else None
         try:
             for model in given.model:
                 for name in given.set:
-                    compare(client, name, model, kept)
+                    measured(client, name, model, given.answers)
         finally:
-            if kept:
-                kept.close()
             client.stop()
 
 

@@ -114,6 +114,14 @@ def accepted(sample: Sample) -> list[str]:
     return sample["target"] if isinstance(sample["target"], list) else [sample["target"]]
 
 
+def right_answers(sample: Sample) -> list[str]:
+    """Answers that must score 1."""
+    target = sample["target"]
+    if isinstance(target, dict):
+        return [target["reference"] if "reference" in target else json.dumps(target)]
+    return accepted(sample)
+
+
 def label(answer: str, sample: Sample) -> float:
     """Whether the answer holds the target as a word, and none of the other labels."""
 

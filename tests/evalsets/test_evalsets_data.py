@@ -11,9 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evalsetkit import EVALSETS, LIBRARY, SCORE, SIZES, accepted, card, found, grams, held, plain, prompts, samples, texts, words
+from evalsetkit import (
+    EVALSETS,
+    LIBRARY,
+    SCORE,
+    SIZES,
+    card,
+    found,
+    grams,
+    held,
+    plain,
+    prompts,
+    right_answers,
+    samples,
+    texts,
+    words,
+)
 
 from aiplat_lab import prompts as registry
+from aiplat_lab.evals import Answer, load
+from aiplat_lab.evals._score import resolve
 
 FIELDS = {"id", "input", "target", "slices", "cluster", "rationale"}
 CARD = {"name", "title", "language", "licence", "source", "purpose", "size", "made_by", "limits", "scorers"}
@@ -111,11 +128,8 @@ def test_a_right_answer_scores_one_and_a_known_bad_one_does_not(name: str) -> No
     """The main scorer agrees with the data: what must pass passes, and what must not pass does not."""
     score = SCORE[card(name)[0]["scorers"][0]]
     for row in samples(name):
-        target = row["target"]
-        right = [target["reference"]] if isinstance(target, dict) and "reference" in target else [target]
-        right = accepted(row) if isinstance(target, list) else right
-        for one in right:
-            assert score(one if isinstance(one, str) else json.dumps(one), row) == 1.0, (row["id"], one)
+        for one in right_answers(row):
+            assert score(one, row) == 1.0, (row["id"], one)
         for one in row.get("known_bad", []):
             assert score(one, row) < 1.0, (row["id"], one)
 
@@ -329,3 +343,28 @@ def test_the_library_is_found_by_name() -> None:
     assert request.settings["response_format"]["json_schema"]["schema"] == extract.output_schema
     free = extract.request({"text": "Invoice 7", "kind": "invoice"}, settings={"response_format": None})
     assert free.settings["response_format"] is None
+
+
+# --- the package's own reader and scorers -----------------------------------------------------------------------------
+
+
+@every_set
+def test_the_package_reads_the_set_and_scores_as_the_data_says(name: str) -> None:
+    evalset = load(name)
+    assert len(evalset) == SIZES[name]
+    assert evalset.scorers == tuple(card(name)[0]["scorers"])
+    main, *others = [resolve(one) for one in evalset.scorers]
+    for row, sample in zip(samples(name), evalset.samples, strict=True):
+        for answer in right_answers(row):
+            assert main.check(main.run(Answer(answer), sample)).value == 1.0, (row["id"], answer)
+            for one in others:
+                assert one.check(one.run(Answer(answer), sample)).passed, (row["id"], one.name, answer)
+        for answer in row.get("known_bad", []):
+            assert main.check(main.run(Answer(answer), sample)).value < 1.0, (row["id"], answer)
+
+
+def test_a_letter_that_looks_like_an_article_is_part_of_a_number() -> None:
+    sample = load([{"id": "a", "input": {"text": "Invoice 20661-A"}, "target": {"invoice_number": "20661-A"}}]).samples[0]
+    score = resolve("json_fields").run
+    assert score(Answer('{"invoice_number": "20661-a"}'), sample).value == 1.0
+    assert score(Answer('{"invoice_number": "20661"}'), sample).value == 0.0
