@@ -16,6 +16,10 @@ from aiplat_lab.core.settings import shipped
 from aiplat_lab.evals import Run, compare, evaluate, load
 from aiplat_lab.evals._evalset import names
 
+ALONE = {"cache_prompt": False}
+"""Nothing is taken over from the call before, and no two calls are computed together: both move the last bits of a probability,
+and with them now and then a word."""
+
 
 def prompts_of(name: str) -> list[prompts.Prompt]:
     """The library's prompts for a set, and then those beside it."""
@@ -29,7 +33,17 @@ def measured(client: Client, name: str, model: str, folder: Path | None) -> None
     first: Run | None = None
     for prompt in prompts_of(name):
         scorers = load(name).scorers
-        run = evaluate(name, prompt=prompt, model=model, scorers=scorers, cache="off", concurrency=2, progress=False, client=client)
+        run = evaluate(
+            name,
+            prompt=prompt,
+            model=model,
+            scorers=scorers,
+            settings=ALONE,
+            cache="off",
+            concurrency=1,
+            progress=False,
+            client=client,
+        )
         for one in run.summary():
             interval = "" if one.low is None else f"[{one.low:.3f}, {one.high:.3f}]"
             print(
