@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UnknownCall, UsageError
+from aiplat_lab.core.errors import AuthRefused, GatewayUnavailable, LedgerError, RecordExists, UnknownCall, UsageError
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
@@ -292,6 +292,13 @@ def _time(value: Json) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+async def run_schedule(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/schedules/ID/run`: starts a run now; gives the id of the run."""
+    if door.scheduler is None:
+        raise GatewayUnavailable("this gateway keeps no schedules")
+    return json_reply({"run": await door.scheduler.run_now(request.match_info["id"])})
+
+
 # --- prompts ----------------------------------------------------------------------------------------------------------
 
 
@@ -358,6 +365,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
             "providers": [{"name": name, "kind": one.kind, "region": one.region} for name, one in settings.providers.items()],
+            "schedules": door.scheduler.state() if door.scheduler is not None else None,
             "incidents": [*trouble, *door.news()],
         }
     return json_reply(said)
