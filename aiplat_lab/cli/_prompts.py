@@ -1,4 +1,4 @@
-"""`aiplat prompts …`: the registry of prompts, and files to begin with."""
+"""`aiplat prompts list | library | init | show | save | diff | label | history`: the registry of prompts, and files to begin with."""
 
 from __future__ import annotations
 
