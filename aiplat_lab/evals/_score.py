@@ -147,7 +147,7 @@ def scorer(name: str, /, **options: Any) -> Scorer:  # Any: whatever the scorer 
         if taken[key].default is inspect.Parameter.empty and key not in options:
             raise UsageError(f"the scorer {name} needs {key}: write {name}:{key}=…")
     _check(name, function, options)
-    said = ",".join(f"{key}={value}" for key, value in options.items())
+    said = ",".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items())
     return _made(f"{name}:{said}" if said else name, function, options)
 
 
