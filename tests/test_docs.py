@@ -164,7 +164,7 @@ def test_every_command_says_what_it_does() -> None:
 
 def test_every_plug_in_is_documented() -> None:
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    for kind in ("provider", "policy"):
+    for kind in ("provider", "policy", "scorer"):
         for name in registry.names(kind):  # type: ignore[arg-type]
             assert f"`{name}`" in page, f"{kind} {name}"
 

@@ -331,6 +331,11 @@ class _Asker:
         self._attempt = attempt
         self._parent_id = answer.response.call_id if answer.response else ""
 
+    @property
+    def model(self) -> str:
+        """As `Ask.model`."""
+        return self._runner.plan.model
+
     async def chat(
         self, messages: Sequence[Message], *, model: str = "", settings: Mapping[str, Json] | None = None, key: str = ""
     ) -> Response:
