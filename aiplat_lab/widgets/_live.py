@@ -22,7 +22,7 @@ from aiplat_lab.widgets._screen import Screen
 from aiplat_lab.widgets._twin import facts
 
 _FOLDER = Path(__file__).parent
-_FIRST_S, _LONGEST_S, _GROWTH = 0.05, 0.5, 80.0
+_FIRST_S, _LONGEST_S, _GROWTH = 0.05, 1.0, 50.0
 """Tokens of all columns go out together every 50 ms; a long stream is gathered for longer, so that its messages stay few."""
 
 _RESTS_AFTER_S = 20.0

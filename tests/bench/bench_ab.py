@@ -32,7 +32,13 @@ BEGIN = (
     "import aiplat_lab\nresult = aiplat_lab.ab(['up/{model}', 'up/{model}'], {inputs}, rater='bench', fresh=True, ahead=0, timeout_s=300)"
 )
 BUSY = "import time\nend = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
-SPEEDS = {"at once": "stream-1000", "100 tokens/s": "paced-1000-10ms", "50 tokens/s": "paced-1000-20ms", "20 tokens/s": "paced-1000-50ms"}
+SPEEDS = {
+    "at once": "stream-1000",
+    "100 tokens/s": "paced-1000-10ms",
+    "50 tokens/s": "paced-1000-20ms",
+    "20 tokens/s": "paced-1000-50ms",
+    "10 tokens/s": "paced-1000-100ms",
+}
 
 
 @contextmanager
