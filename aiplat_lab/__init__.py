@@ -13,14 +13,15 @@ from aiplat_lab.core.version import VERSION as __version__
 if TYPE_CHECKING:
     from aiplat_lab import prompts
     from aiplat_lab.client import achat, calls, chat, connect, embed, sql, stream
+    from aiplat_lab.evals import compare, evaluate
     from aiplat_lab.widgets import ab
 
-__all__ = ["__version__", "ab", "achat", "calls", "chat", "connect", "embed", "prompts", "sql", "stream"]
+__all__ = ["__version__", "ab", "achat", "calls", "chat", "compare", "connect", "embed", "evaluate", "prompts", "sql", "stream"]
 
 _MODULES = {"prompts": "aiplat_lab.prompts"}
 """Names that are modules of their own."""
-_HOMES = {"ab": "aiplat_lab.widgets"}
-"""Where a name lives that is not the client's."""
+_HOMES = {"ab": "aiplat_lab.widgets", "compare": "aiplat_lab.evals", "evaluate": "aiplat_lab.evals"}
+"""Where a name comes from, for those that are not the client's."""
 
 
 def __getattr__(name: str) -> Any:  # Any: what a module of ours exports

@@ -13,7 +13,6 @@ import polars
 
 from aiplat_lab.charts import add, records
 from aiplat_lab.core.errors import AiplatError
-from aiplat_lab.dashboards._query import PAGE_ROWS, Period, Query
 
 log = logging.getLogger("aiplat_lab.dashboards")
 POOL = ThreadPoolExecutor(max_workers=6, thread_name_prefix="views")
@@ -72,35 +71,18 @@ class Answer:
         return self.rows[0] if self.rows else {}
 
 
-def _view(name: str, filters: Mapping[str, Any]) -> Ask:
-    return Ask("view", name, tuple(sorted(filters.items())))
+def view(name: str, filters: Mapping[str, Any]) -> Ask:
+    """The question for a named view."""
+    return Ask("view", name, tuple(sorted((key, tuple(value) if isinstance(value, list) else value) for key, value in filters.items())))
 
 
-def asks(query: Query, period: Period) -> dict[str, Ask]:
-    """The questions that a state of the page needs, by the place of their answer."""
-    wanted = {"status": Ask("status"), "values": _view("filter_values", {})}
-    if query.call:
-        return {**wanted, "call": Ask("call", query.call)}
-    filters: dict[str, Any] = {**query.filters(), **period.filters()}
-    before = period.before()
-    if before is not None:
-        wanted["before"] = _view("spend_by_day", {**query.filters(), **before.filters()})
-    return {
-        **wanted,
-        "spend": _view("breakdown", filters),
-        "latency": _view("latency_by_model", filters),
-        "errors": _view("errors_by_type", filters),
-        "calls": _view("recent_calls", {**filters, "limit": PAGE_ROWS, "offset": query.offset}),
-    }
-
-
-_MEASURES = ("cost_usd", "saved_usd", "calls", "errors", "refused", "cache_hits", "unpriced_calls", "input_tokens", "output_tokens")
+MEASURES = ("cost_usd", "saved_usd", "calls", "errors", "refused", "cache_hits", "unpriced_calls", "input_tokens", "output_tokens")
 
 
 def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of each measure; None where it is known in no row."""
     found = list(rows)
-    return {name: add(row[name] for row in found) for name in _MEASURES if not found or name in found[0]}
+    return {name: add(row[name] for row in found) for name in MEASURES if not found or name in found[0]}
 
 
 def by_day(rows: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The Cost page: filters, figures, charts and tables that follow the link."""
+"""A page of the dashboards: filters, figures, charts and tables that follow the link. What is on it, a `Plan` says."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import panel as pn
 from panel.io.state import set_curdoc
@@ -19,11 +19,12 @@ from aiplat_lab import charts
 from aiplat_lab.core.errors import AiplatError
 from aiplat_lab.core.types import Clock, utc_now
 from aiplat_lab.dashboards import _call, _sections
-from aiplat_lab.dashboards._data import POOL, Answer, Ask, Reader, asks, by_day, by_name, currency, totals
-from aiplat_lab.dashboards._html import failure, note
-from aiplat_lab.dashboards._query import DEFAULT_SINCE, NOTHING_GIVEN, OUTCOMES, PERIODS, Period, Query, as_filter
+from aiplat_lab.dashboards._data import POOL, Answer, Ask, Reader, currency, view
+from aiplat_lab.dashboards._html import failure
+from aiplat_lab.dashboards._query import DEFAULT_SINCE, NOTHING_GIVEN, OUTCOMES, PERIODS, SHARED, Period, Query, as_filter
 from aiplat_lab.dashboards._sections import Show
 
+_T = TypeVar("_T")
 log = logging.getLogger("aiplat_lab.dashboards")
 _ASSETS = Path(__file__).with_name("assets")
 _PARTS_CSS = (_ASSETS / "parts.css").read_text(encoding="utf-8")
@@ -31,13 +32,21 @@ _WIDGET_CSS = (_ASSETS / "widgets.css").read_text(encoding="utf-8")
 _CUSTOM = " … "
 """Stands in the value of a period that is not among the choices."""
 _LOADING = '<p class="loading">Loading…</p>'
-_FILTERS = ("team", "project", "model")
-_ANY = {"team": "All teams", "project": "All projects", "model": "All models", "status": "Any outcome"}
-_HELPFUL = {"status", "values", "before"}
-"""Answers that a part can do without: it then shows US dollars, its own colours, no comparison."""
+_ANY = {
+    "team": "All teams",
+    "project": "All projects",
+    "model": "All models",
+    "prompt": "All prompts",
+    "evalset": "All evalsets",
+    "status": "Any outcome",
+}
+_TITLES = {"status": "Outcome"}
+_HELPFUL = {"status", "values"}
+"""Answers that every part can do without: it then shows US dollars and its own colours."""
 _HEIGHT = 250
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 """A name that is never fetched; without the minor version the browser's Vega-Lite does not remark on another one."""
+_MOST_CHOICES = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +56,68 @@ class Part:
     place: str
     title: str
     needs: tuple[str, ...]
-    html: Callable[[CostPage], str] | None = None
-    chart: Callable[[CostPage], Any] | None = None
+    html: Callable[[Page], str] | None = None
+    chart: Callable[[Page], Any] | None = None
 
 
-class CostPage:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one page of the dashboards is made of. The part `headline` comes first; where it has nothing to tell, the others go."""
+
+    name: str
+    """The last part of its address, and the name of the file with its layout."""
+    title: str
+    filters: tuple[str, ...]
+    """The choices of the filter bar beside the period."""
+    asks: Callable[[Query, Period, Mapping[str, Answer]], dict[str, Ask]]
+    """The questions of a state of the page by the place of their answer; those that follow from other answers once these are there."""
+    asked: tuple[str, ...]
+    """Those of them that go into the questions; a change of another one needs no new look at the clock."""
+    helpful: tuple[str, ...]
+    """Answers that the parts can do without."""
+    is_empty: Callable[[Page], bool]
+    """Whether the ledger holds nothing that the page could ever show."""
+    empty: Callable[[], str]
+    """What the page teaches then."""
+    parts: Sequence[Part]
+    values: Callable[[Page], Mapping[str, Sequence[str]]] = lambda page: {}
+    """What its filters can be set to beside what calls name."""
+
+
+def _banner(page: Page) -> str:
+    status = page.answers["status"]
+    if status.error:
+        return failure("The gateway's status", status.error)
+    return _sections.banner(demo=bool(status.first().get("demo")), incidents=status.first().get("incidents") or ())
+
+
+def _crumbs(page: Page) -> str:
+    return _sections.crumbs(page.query, page.plan.filters)
+
+
+def _one_call(page: Page) -> str:
+    return _call.call(page.answers["call"].first(), page.show)
+
+
+_COMMON: Sequence[Part] = (
+    Part(place="banner", title="The gateway's status", needs=("status",), html=_banner),
+    Part(place="crumbs", title="The filters", needs=(), html=_crumbs),
+    Part(place="call", title="This call", needs=("call", "status"), html=_one_call),
+)
+
+
+def questions(plan: Plan, query: Query, period: Period, answers: Mapping[str, Answer]) -> dict[str, Ask]:
+    """All questions of a state of the page."""
+    wanted = {"status": Ask("status"), "values": view("filter_values", {})}
+    return {**wanted, **({"call": Ask("call", query.call)} if query.call else plan.asks(query, period, answers))}
+
+
+class Page:
     """One reader's page. Everything shown follows from the link; a change of a filter asks only what it changes."""
 
-    def __init__(self, reader: Reader, *, clock: Clock = utc_now) -> None:
+    def __init__(self, plan: Plan, reader: Reader, *, clock: Clock = utc_now) -> None:
+        self.plan = plan
+        self.parts = (*_COMMON, *plan.parts)
         self._reader, self._clock = reader, clock
         self._location = pn.state.location
         self._document = pn.state.curdoc
@@ -63,12 +126,13 @@ class CostPage:
         self._asked: dict[str, Ask] = {}
         self.answers: dict[str, Answer] = {}
         self._early: dict[Ask, Future[Answer]] = {}
+        self._kept: dict[str, Any] = {}  # Any: whatever the parts share
         self._quiet = False
         self.problem = ""
         """Why the period of the link makes no sense, or empty."""
-        self._html = {part.place: _pane(_LOADING if part.needs else "") for part in PARTS if part.html}
-        self._charts = {part.place: _vega() for part in PARTS if part.chart}
-        self._selects = _selects(self.query)
+        self._html = {part.place: _pane(_LOADING if part.needs else "") for part in self.parts if part.html}
+        self._charts = {part.place: _vega() for part in self.parts if part.chart}
+        self._selects = _selects(self.query, plan.filters)
         for name, select in self._selects.items():
             select.param.watch(partial(self._chosen, name), "value")
         if self._location:
@@ -90,26 +154,41 @@ class CostPage:
         return charts.Look(theme=theme, width="container", height=_HEIGHT, currency=show.currency, rate=show.rate)
 
     def rows(self, place: str) -> list[dict[str, Any]]:
-        """The rows of an answer that came."""
-        return self.answers[place].rows
+        """The rows of an answer that came; none of one that was not asked for."""
+        return self.answers.get(place, Answer()).rows
+
+    def keep(self, name: str, make: Callable[[], _T]) -> _T:
+        """What several parts share, made once for each state of the page."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        kept: _T = self._kept[name]
+        return kept
 
     def names(self, kind: str) -> list[str]:
         """Every name of a kind in the ledger, the one with most calls first, so that colours stay."""
-        found = [row for row in self.answers["values"].rows if row["kind"] == kind]
+        found = [row for row in self.rows("values") if row["kind"] == kind]
         return [row["value"] for row in sorted(found, key=lambda row: -row["calls"])]
+
+    def period(self) -> Period:
+        """The stretch of time that the page shows."""
+        return self.query.period(now=self._now)
 
     def days(self) -> tuple[date, date] | None:
         """The first and last day of the period, or None for the whole ledger."""
-        period = self.query.period(now=self._now)
+        period = self.period()
         if period.since is None or period.until is None:
             return None
         return period.since.date(), (period.until - timedelta(seconds=1)).date()
 
     @property
-    def is_empty(self) -> bool:
-        """Whether the ledger holds no call at all."""
-        values = self.answers.get("values")
-        return values is not None and not values.error and not values.rows
+    def has_no_calls(self) -> bool:
+        """Whether the ledger is known to hold no call at all."""
+        return self.has_none("values")
+
+    def has_none(self, place: str) -> bool:
+        """Whether an answer came, and without a row."""
+        answer = self.answers.get(place)
+        return answer is not None and not answer.error and not answer.rows
 
     # --- what changes it ------------------------------------------------------------------------------------------
 
@@ -123,11 +202,12 @@ class CostPage:
         if new == self.query and "again" not in event.new:
             return
         again = "again" in event.new
-        if again or any(getattr(new, name) != getattr(self.query, name) for name in ("since", "until", *_FILTERS, "status")):
+        if again or any(getattr(new, name) != getattr(self.query, name) for name in ("since", "until", *self.plan.asked)):
             self._now = self._clock()
         if again:
             self._asked = {}
         self.query = new
+        self._kept = {}
         await self.refresh()
 
     def start(self) -> None:
@@ -136,29 +216,46 @@ class CostPage:
         pn.state.onload(self.refresh)
 
     async def refresh(self) -> None:
-        """Asks what the state needs and has not, and shows each part as soon as its answers are there."""
-        loop = asyncio.get_running_loop()
+        """Asks what the state needs and has not, and shows each part as soon as its answers are there.
+
+        An answer may bring up a further question, such as the samples of the newest run: it is asked at once.
+        """
         self._fill_selects()
+        missing = self._missing()
+        pending = {asyncio.ensure_future(self._get(name, ask)) for name, ask in missing.items()}
+        await self._show({part for part in self.parts if not set(part.needs) & set(missing)})
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            came = {name for name in [task.result() for task in done] if name}
+            if not came:
+                continue
+            more = self._missing()
+            pending |= {asyncio.ensure_future(self._get(name, ask)) for name, ask in more.items()}
+            self._fill_selects()
+            await self._show({part for part in self.parts if came & set(part.needs)})
+
+    async def _get(self, name: str, ask: Ask) -> str:
+        """Brings an answer; gives its place, or nothing where another question has taken it meanwhile."""
+        early = self._early.pop(ask, None)
+        loop = asyncio.get_running_loop()
+        answer = await (asyncio.wrap_future(early) if early else loop.run_in_executor(POOL, ask.answer, self._reader))
+        if self._asked.get(name) != ask:
+            return ""
+        self.answers[name] = answer
+        self._kept = {}
+        return name
+
+    def _missing(self) -> dict[str, Ask]:
+        """The questions that were not asked yet; what answered another question in their place is forgotten."""
         wanted = self._wanted()
         missing = {name: ask for name, ask in wanted.items() if self._asked.get(name) != ask}
-        for name in missing:
+        gone = set() if self.query.call else set(self._asked) - set(wanted)
+        self._kept = {} if missing or gone else self._kept
+        for name in (*missing, *gone):
             self.answers.pop(name, None)
+            self._asked.pop(name, None)
         self._asked.update(missing)
-        self._show({part for part in PARTS if not set(part.needs) & set(missing)})
-
-        async def get(name: str, ask: Ask) -> str:
-            early = self._early.pop(ask, None)
-            answer = await (asyncio.wrap_future(early) if early else loop.run_in_executor(POOL, ask.answer, self._reader))
-            if self._asked.get(name) != ask:
-                return ""
-            self.answers[name] = answer
-            return name
-
-        for done in asyncio.as_completed([get(name, ask) for name, ask in missing.items()]):
-            name = await done
-            if name == "values":
-                self._fill_selects()
-            self._show({part for part in PARTS if name in part.needs})
+        return missing
 
     def _wanted(self) -> dict[str, Ask]:
         """What the state asks; of a period that makes no sense only what does not depend on it."""
@@ -166,35 +263,55 @@ class CostPage:
             period = self.query.period(now=self._now)
         except AiplatError as error:
             self.problem = error.message
-            return {name: ask for name, ask in asks(Query(), Period(since=None, until=None)).items() if name in _HELPFUL}
+            return {
+                name: ask
+                for name, ask in questions(self.plan, Query(call="-"), Period(since=None, until=None), {}).items()
+                if name != "call"
+            }
         self.problem = ""
-        return asks(self.query, period)
+        return questions(self.plan, self.query, period, self.answers)
 
-    def _show(self, parts: set[Part]) -> None:
-        """Makes those of the parts whose answers are all there."""
-        with set_curdoc(self._document):
-            for part in PARTS:
-                if part in parts and all(name in self.answers for name in part.needs if name in self._asked):
+    async def _show(self, parts: set[Part]) -> None:
+        """Makes those of the parts whose answers are all there, and sends each on its way before the next is made."""
+        for part in self.parts:
+            if part in parts and all(name in self.answers for name in part.needs if name in self._asked):
+                with set_curdoc(self._document):
                     self._make(part)
+                await asyncio.sleep(0)
 
     def _make(self, part: Part) -> None:
         if bool(self.query.call) != (part.place == "call") and part.place not in {"banner", "crumbs"}:
             return
-        if (self.is_empty or self.problem) and part.place not in {"headline", "banner"}:
-            self._put(part)
+        nothing = self._nothing()
+        if nothing and part.place not in {"banner", "call"}:
+            self._put(part, html=nothing if part.place == "headline" else "")
             return
-        vital = [name for name in part.needs if name not in _HELPFUL and name in self.answers]
+        helpful = {*_HELPFUL, *self.plan.helpful}
+        vital = [name for name in part.needs if name not in helpful and name in self.answers]
         failed = next((self.answers[name].error for name in vital if self.answers[name].error), "")
         if failed:
             self._put(part, html=failure(part.title, failed))
             return
-        self._put(part, html=part.html(self) if part.html else "", chart=part.chart(self) if part.chart else None)
+        try:
+            self._put(part, html=part.html(self) if part.html else "", chart=part.chart(self) if part.chart else None)
+        except (AiplatError, KeyError, TypeError, ValueError, ArithmeticError) as error:  # a record that does not hold what it should
+            log.exception("the part %s failed", part.place)
+            said = error.message if isinstance(error, AiplatError) else f"{type(error).__name__}: {error}"
+            self._put(part, html=failure(part.title, said))
+
+    def _nothing(self) -> str:
+        """What stands in place of all figures, where there can be none; empty where there are some."""
+        if self.query.call:
+            return ""
+        if self.problem:
+            return _sections.impossible(self.problem, self.query)
+        return self.plan.empty() if self.plan.is_empty(self) else ""
 
     def _put(self, part: Part, *, html: str = "", chart: Any = None) -> None:  # Any: an Altair chart or None
         if part.html:
             self._html[part.place].object = html
             if part.place == "headline":
-                self._html["headline"].css_classes = ["nothing"] if self.problem or self.is_empty or 'class="note ' in html[:20] else []
+                self._html["headline"].css_classes = ["nothing"] if self._nothing() or 'class="note ' in html[:20] else []
         if part.chart:
             pane = self._charts[part.place]
             spec = {**chart.to_dict(validate=False), "$schema": _SCHEMA} if chart is not None else None
@@ -209,11 +326,14 @@ class CostPage:
         self._quiet = True
         try:
             self._selects["since"].param.update(**_period_choices(self.query))
-            self._selects["status"].value = self.query.status
-            values = self.answers.get("values")
-            for name in _FILTERS:
-                known = [as_filter(value) for value in self.names(name)[:300]] if values and not values.error else []
+            more = self.plan.values(self)
+            for name in self.plan.filters:
                 now = getattr(self.query, name)
+                if name == "status":
+                    self._selects[name].value = now
+                    continue
+                known = [as_filter(value) for value in self.names(name)[:_MOST_CHOICES]]
+                known += [value for value in more.get(name, ()) if value not in known]
                 if now and now not in known:
                     known.append(now)
                 options = {_ANY[name]: "", **{charts.label("" if value == NOTHING_GIVEN else value): value for value in known}}
@@ -223,18 +343,26 @@ class CostPage:
 
     def template(self) -> pn.Template:
         """The page around the parts."""
-        page = pn.Template(template=(_ASSETS / "cost.html").read_text(encoding="utf-8"), location=True)
+        places = {f"filter_{name}": select for name, select in self._selects.items()}
+        places |= dict(self._html.items()) | {f"{place}_chart": pane for place, pane in self._charts.items()}
+        page = pn.Template(template=_layout(self.plan), location=True)
         page.add_variable("page_css", (_ASSETS / "page.css").read_text(encoding="utf-8"))
         page.add_variable("page_js", (_ASSETS / "page.js").read_text(encoding="utf-8"))
         page.add_variable("page_theme", self.query.theme or "light")
         page.add_variable("page_view", "call" if self.query.call else "overview")
-        for name, select in self._selects.items():
-            page.add_panel(f"filter_{name}", select)
-        for place, pane in self._html.items():
+        page.add_variable("page_name", self.plan.name)
+        page.add_variable("page_title", self.plan.title)
+        page.add_variable("page_shared", " ".join(SHARED))
+        page.add_variable("page_filters", [f"filter_{name}" for name in self._selects])
+        for place, pane in places.items():
             page.add_panel(place, pane)
-        for place, pane in self._charts.items():
-            page.add_panel(f"{place}_chart", pane)
         return page
+
+
+def _layout(plan: Plan) -> str:
+    """The frame that all pages share, around the page's own part."""
+    frame, own = ((_ASSETS / f"{name}.html").read_text(encoding="utf-8") for name in ("frame", plan.name))
+    return frame.replace("<!-- the page's own part -->", own)
 
 
 def _pane(html: str) -> Any:  # Any, here and below: Panel comes without types
@@ -245,15 +373,15 @@ def _vega() -> Any:
     return pn.pane.Vega(None, sizing_mode="stretch_width", margin=0, visible=False, show_actions=False, stylesheets=[":host{min-height:0}"])
 
 
-def _selects(query: Query) -> dict[str, Any]:
+def _selects(query: Query, filters: Sequence[str]) -> dict[str, Any]:
     def select(title: str, options: Mapping[str, str], value: str) -> Any:
         return pn.widgets.Select(name=title, options=options, value=value, stylesheets=[_WIDGET_CSS], margin=0, sizing_mode="stretch_width")
 
     found = {"since": select("Period", **_period_choices(query))}
-    for name in _FILTERS:
+    for name in filters:
         now = getattr(query, name)
-        found[name] = select(name.capitalize(), {_ANY[name]: "", **({now: now} if now else {})}, now)
-    found["status"] = select("Outcome", {_ANY["status"]: "", **{title: name for name, title in OUTCOMES.items()}}, query.status)
+        known = {title: value for value, title in OUTCOMES.items()} if name == "status" else {now: now} if now else {}
+        found[name] = select(_TITLES.get(name, name.capitalize()), {_ANY[name]: "", **known}, now)
     return found
 
 
@@ -266,107 +394,14 @@ def _period_choices(query: Query) -> dict[str, Any]:
     return {"options": options, "value": now}
 
 
-# --- the parts ------------------------------------------------------------------------------------------------------
-
-
-def _banner(page: CostPage) -> str:
-    status = page.answers["status"]
-    if status.error:
-        return failure("The gateway's status", status.error)
-    return _sections.banner(demo=bool(status.first().get("demo")), incidents=status.first().get("incidents") or ())
-
-
-def _headline(page: CostPage) -> str:
-    if page.problem:
-        return _sections.impossible(page.problem, page.query)
-    if page.is_empty:
-        return _sections.empty()
-    now = totals(by_day(page.rows("spend"), "team"))
-    if not now["calls"]:
-        return _sections.nothing(page.query)
-    before = page.answers.get("before", Answer())
-    every = next((row for row in page.rows("latency") if row["every"]), {"latency_p50_s": None, "latency_p95_s": None})
-    return _sections.headline({**now, **every}, totals(before.rows) if before.rows else None, page.show)
-
-
-def _days(page: CostPage) -> str:
-    rows = by_day(page.rows("spend"), "team")
-    if not rows:
-        return note("No calls in this period.")
-    said = "" if any(row["cost_usd"] for row in rows) else note("Nothing was spent in this period, as far as prices are known.")
-    return said + _sections.days(rows, page.show)
-
-
-def _days_chart(page: CostPage) -> Any:
-    by = page.query.by or "team"
-    rows = by_day(page.rows("spend"), by)
-    names = page.names(by) or None
-    spent = any(row["cost_usd"] for row in rows)
-    return charts.spend_by_day(rows, by=by, look=page.look, names=names, days=page.days()) if spent else None
-
-
-def _savings(page: CostPage) -> str:
-    if any(row["saved_usd"] for row in page.rows("spend")):
-        return ""
-    return note("The cache saved nothing that was measured in this period. A question that was asked before is answered from the ledger.")
-
-
-def _savings_chart(page: CostPage) -> Any:
-    rows = by_day(page.rows("spend"), "team")
-    small = replace(page.look, height=180)
-    return charts.savings_by_day(rows, look=small, days=page.days()) if any(row["saved_usd"] for row in rows) else None
-
-
-def _errors_chart(page: CostPage) -> Any:
-    rows = [{**row, "errors": row["errors"] + row["refused"]} for row in by_day(page.rows("spend"), "team")]
-    small = replace(page.look, height=180)
-    return charts.errors_by_day(rows, look=small, days=page.days()) if any(row["errors"] for row in rows) else None
-
-
-def _names(by: str, page: CostPage) -> str:
-    rows = by_name(page.rows("spend"), by)
-    if by == "model":
-        slow = {row["model"]: row["latency_p95_s"] for row in page.rows("latency") if not row["every"]}
-        rows = [{**row, "latency_p95_s": slow.get(row["model"])} for row in rows]
-    return _sections.names(rows, by, page.show, wide=by == "model")
-
-
-def _budgets(page: CostPage) -> str:
-    status = page.answers["status"]
-    return failure("Budgets", status.error) if status.error else _sections.budgets(status.first().get("budgets") or (), page.show)
-
-
-PARTS: Sequence[Part] = (
-    Part(place="banner", title="The gateway's status", needs=("status",), html=_banner),
-    Part(place="crumbs", title="The filters", needs=(), html=lambda page: _sections.crumbs(page.query)),
-    Part(place="headline", title="The figures", needs=("spend", "latency", "before", "values", "status"), html=_headline),
-    Part(
-        place="days",
-        title="Spend by day",
-        needs=("spend", "values", "status"),
-        html=_days,
-        chart=_days_chart,
-    ),
-    Part(place="stack", title="The choice of bars", needs=(), html=lambda page: _sections.stack_choice(page.show)),
-    Part(place="team", title="Spend by team", needs=("spend", "status"), html=partial(_names, "team")),
-    Part(place="project", title="Spend by project", needs=("spend", "status"), html=partial(_names, "project")),
-    Part(place="model", title="Spend by model", needs=("spend", "latency", "status"), html=partial(_names, "model")),
-    Part(place="savings", title="Cache savings", needs=("spend", "status"), html=_savings, chart=_savings_chart),
-    Part(place="failing", title="Errors by day", needs=("spend",), html=lambda page: "", chart=_errors_chart),
-    Part(place="errors", title="Errors by kind", needs=("errors",), html=lambda page: _sections.errors(page.rows("errors"), page.show)),
-    Part(place="budgets", title="Budgets", needs=("status",), html=_budgets),
-    Part(place="calls", title="Calls", needs=("calls", "status"), html=lambda page: _sections.calls(page.rows("calls"), page.show)),
-    Part(place="call", title="This call", needs=("call", "status"), html=lambda page: _call.call(page.answers["call"].first(), page.show)),
-)
-
-
-def cost_page(connect: Callable[[], Reader], *, clock: Callable[[], datetime] = utc_now) -> pn.Template:
+def open_page(plan: Plan, connect: Callable[[], Reader], *, clock: Clock = utc_now) -> pn.Template:
     """A new page for a new reader.
 
     Args:
+        plan: what is on it.
         connect: gives the client that the page reads through.
         clock: gives the present.
     """
-    page = CostPage(connect(), clock=clock)
+    page = Page(plan, connect(), clock=clock)
     page.start()
     return page.template()

@@ -28,6 +28,16 @@ OUTCOMES: Mapping[str, str] = {"ok": "Answered", "error": "Failed", "refused": "
 STACKS: Mapping[str, str] = {"team": "Team", "model": "Model"}
 PAGE_ROWS = 25
 """Calls on one page of the table."""
+SAMPLE_ROWS = 12
+"""Samples on one page of the list."""
+FILTER_NAMES = ("team", "project", "model", "prompt", "evalset", "status")
+SHARED = ("since", "until", "team", "project", "model", "prompt", "theme")
+"""The parts of a link that mean the same on every page, and go along from one to the other."""
+WHICH: Mapping[str, str] = {"differ": "Differ", "better": "Better", "worse": "Worse", "errors": "No answer", "all": "All"}
+"""The samples that a side by side of two runs can show."""
+_KEEP_THE_PAGE = {"page", "call", "theme", "sample"}
+_NARROWER = ("run", "against", "sample", "which", "version", "base", "experiment")
+"""What was picked inside a page; another filter begins without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +69,27 @@ class Query:
     team: str = ""
     project: str = ""
     model: str = ""
+    prompt: str = ""
+    evalset: str = ""
     status: str = ""
     by: str = ""
     """What the bars of the days are stacked by; empty is `team`."""
     page: str = ""
     """The page of the table of calls, from 1; empty is 1."""
+    run: str = ""
+    """The evaluation run that is looked at; empty is the newest."""
+    against: str = ""
+    """The run it is compared with; empty is the one before it on the same evalset."""
+    which: str = ""
+    """The samples to show of both, one of `WHICH`; empty is `differ`."""
+    sample: str = ""
+    """The sample to open; empty is the first."""
+    version: str = ""
+    """The version of the prompt that is looked at; empty is the newest."""
+    base: str = ""
+    """The version it is compared with; empty is the one before it."""
+    experiment: str = ""
+    """The experiment that is looked at; empty is the newest."""
     call: str = ""
     """The one call to show in place of the overview."""
     theme: str = ""
@@ -74,13 +100,15 @@ class Query:
         """The query behind the `?` of a link; unknown names and impossible words are left out."""
         known = {f.name for f in fields(cls)}
         given = {name: value.strip()[:200] for name, value in parse_qsl(search.removeprefix("?")) if name in known}
-        allowed = {"status": OUTCOMES, "by": STACKS, "theme": ("light", "dark")}
+        allowed = {"status": OUTCOMES, "by": STACKS, "which": WHICH, "theme": ("light", "dark")}
         return cls(**{name: value for name, value in given.items() if name not in allowed or value in allowed[name]})
 
     def link(self, **changes: str) -> str:
-        """The part of a link from `?` on, for this query with `changes`; another filter begins on the first page."""
-        if changes and "page" not in changes and "call" not in changes and "theme" not in changes:
+        """The part of a link from `?` on, for this query with `changes`; another filter begins on the first page, with nothing picked."""
+        if changes and not _KEEP_THE_PAGE & set(changes):
             changes["page"] = ""
+        if set(FILTER_NAMES) & set(changes):
+            changes = {**dict.fromkeys(_NARROWER, ""), **changes}
         new = replace(self, **changes)
         return "?" + urlencode({f.name: getattr(new, f.name) for f in fields(new) if getattr(new, f.name)})
 
@@ -101,13 +129,17 @@ class Query:
 
     def filters(self) -> dict[str, str]:
         """The filters as a view takes them, without the period."""
-        given = {name: getattr(self, name) for name in ("team", "project", "model", "status") if getattr(self, name)}
+        given = {name: getattr(self, name) for name in ("team", "project", "model", "prompt", "status") if getattr(self, name)}
         return {name: "" if value == NOTHING_GIVEN else value for name, value in given.items()}
 
     @property
     def offset(self) -> int:
         """How many calls stand on the pages before this one."""
-        return (max(int(self.page), 1) - 1) * PAGE_ROWS if self.page.isdecimal() else 0
+        return self.start(PAGE_ROWS)
+
+    def start(self, rows: int) -> int:
+        """How many rows stand on the pages before this one, when each has so many."""
+        return (max(int(self.page), 1) - 1) * rows if self.page.isdecimal() else 0
 
 
 def as_filter(value: object) -> str:

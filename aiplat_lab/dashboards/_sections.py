@@ -11,7 +11,7 @@ from typing import Any
 from aiplat_lab.charts import label
 from aiplat_lab.core.text import money, seconds
 from aiplat_lab.dashboards._html import Column, Row, compact, count, esc, link, note, share, table, when
-from aiplat_lab.dashboards._query import OUTCOMES, PAGE_ROWS, PERIODS, STACKS, Query, as_filter
+from aiplat_lab.dashboards._query import FILTER_NAMES, OUTCOMES, PAGE_ROWS, PERIODS, STACKS, Query, as_filter
 
 _MOST = 8
 """Names in a table before the rest folds away."""
@@ -49,9 +49,9 @@ def banner(*, demo: bool, incidents: Sequence[str]) -> str:
     return "".join(parts)
 
 
-def crumbs(query: Query) -> str:
+def crumbs(query: Query, filters: Sequence[str] = ("team", "project", "model", "prompt", "status")) -> str:
     """The way back: each filter that is on, with a link that takes it off."""
-    on = [(name, getattr(query, name)) for name in ("team", "project", "model", "status") if getattr(query, name)]
+    on = [(name, getattr(query, name)) for name in filters if getattr(query, name)]
     if query.call:
         here = f'<li aria-current="page">Call <code>{esc(query.call)}</code></li>'
         trail = "".join(
@@ -67,7 +67,7 @@ def crumbs(query: Query) -> str:
         f' <a href="{esc(query.link(**{name: ""}))}" data-go="{esc(name)} page" aria-label="Take the filter {esc(name)} off">×</a></li>'
         for name, value in on
     )
-    clear = link(query.link(team="", project="", model="", status=""), "Show all calls")
+    clear = link(query.link(**{name: "" for name, _ in on}), "Take all off")
     return f'<nav aria-label="Filters that are on"><ol class="crumbs">{items}<li>{clear}</li></ol></nav>'
 
 
@@ -86,16 +86,16 @@ def headline(now: Row, before: Row | None, show: Show) -> str:
     spend = show.money(cost if cost is not None or calls else Decimal(0))
     saved = now["saved_usd"]
     figures = [
-        _figure("Spend", spend, _change(cost, before["cost_usd"] if before else None, show.query), kind="hero"),
-        _figure("Calls", count(calls), _change(calls, before["calls"] if before else None, show.query)),
-        _figure("Saved by cache", show.money(saved), _saved(now, saved, cost)),
-        _figure(
+        figure("Spend", spend, _change(cost, before["cost_usd"] if before else None, show.query), kind="hero"),
+        figure("Calls", count(calls), _change(calls, before["calls"] if before else None, show.query)),
+        figure("Saved by cache", show.money(saved), _saved(now, saved, cost)),
+        figure(
             "Errors and refusals",
             count(bad),
             f"{share(bad, calls)} of calls; {count(now['errors'])} failed, {count(now['refused'])} refused",
             kind="bad" if bad else "",
         ),
-        _figure("Time to answer", seconds(now["latency_p50_s"]).replace("unknown", "not measured"), _slow(now["latency_p95_s"])),
+        figure("Time to answer", seconds(now["latency_p50_s"]).replace("unknown", "not measured"), _slow(now["latency_p95_s"])),
     ]
     remark = ""
     if now["unpriced_calls"]:
@@ -108,7 +108,7 @@ def headline(now: Row, before: Row | None, show: Show) -> str:
     return f'<dl class="figures">{"".join(figures)}</dl>{remark}'
 
 
-def _figure(title: str, value: str, remark: str, *, kind: str = "") -> str:
+def figure(title: str, value: str, remark: str, *, kind: str = "") -> str:
     unknown = " unknown" if value == "not measured" else ""
     figure = f'<span class="value{unknown}">{esc(value)}</span><span class="remark">{esc(remark)}</span>'
     return f'<div class="figure {kind}"><dt>{esc(title)}</dt><dd>{figure}</dd></div>'
@@ -350,11 +350,11 @@ aiplat_lab.chat("Why keep a ledger of model calls?").text</pre></li>
 <pre>aiplat demo</pre></div>"""
 
 
-def nothing(query: Query) -> str:
-    """What a period or filter without a call offers."""
+def nothing(query: Query, *, what: str = "call") -> str:
+    """What a period or filter offers in which nothing of that kind is."""
     wider = link(query.link(since="all", until=""), "Show the whole ledger")
-    off = link(query.link(team="", project="", model="", status=""), "Take the filters off")
-    return note(f"No call matches this period and these filters. {wider} or {off}.")
+    off = link(query.link(**dict.fromkeys(FILTER_NAMES, "")), "Take the filters off")
+    return note(f"No {what} matches this period and these filters. {wider} or {off}.")
 
 
 def impossible(message: str, query: Query) -> str:

@@ -17,15 +17,20 @@ import panel as pn
 from panel.io.server import get_server
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
-from tornado.web import RequestHandler
+from tornado.web import RedirectHandler, RequestHandler
 
 from aiplat_lab.client import connect
 from aiplat_lab.core.errors import ConfigError, UsageError
 from aiplat_lab.core.settings import Home
+from aiplat_lab.dashboards._cost import COST
 from aiplat_lab.dashboards._data import Reader
-from aiplat_lab.dashboards._page import cost_page
+from aiplat_lab.dashboards._evaluation import EVALUATION
+from aiplat_lab.dashboards._page import Plan, open_page
+from aiplat_lab.dashboards._prompts import PROMPTS
 
 LOOPBACK = "127.0.0.1"
+PLANS = (COST, EVALUATION, PROMPTS)
+"""The pages, the first of which is the one that opens."""
 _REFUSED = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>Not open</title>"
     "<body style='font:16px/1.5 sans-serif;max-width:36em;margin:4em auto;padding:0 1em'><h1>This page is not open to you</h1>"
@@ -108,11 +113,20 @@ def serve(
     def reader() -> Reader:
         return connect(home)
 
-    def page() -> Any:  # Panel takes a function, and no other callable
-        return cost_page(reader)
+    def page(plan: Plan) -> Callable[[], Any]:
+        def made() -> Any:  # Panel takes a function, and no other callable
+            return open_page(plan, reader)
+
+        return made
 
     _check_home(home)
+    base = prefix.rstrip("/")
     options: dict[str, Any] = {"include_headers": [], "include_cookies": [], "keep_alive_milliseconds": 20_000}
+    options |= {
+        "use_index": False,
+        "redirect_root": False,
+        "extra_patterns": [(r"/?", RedirectHandler, {"url": f"{base}/{PLANS[0].name}"})],
+    }
     try:
         if unix_socket is not None:
             _check_folder(unix_socket)
@@ -121,7 +135,7 @@ def serve(
             options |= {"port": port, "address": LOOPBACK}
             if origins:
                 options["allow_websocket_origin"] = list(origins)
-        server = get_server({"cost": page}, prefix=prefix.rstrip("/"), title="Cost · aiplat", warm=warm, **options)
+        server = get_server({plan.name: page(plan) for plan in PLANS}, prefix=base, title="aiplat", warm=warm, **options)
     except OSError as error:
         where = unix_socket if unix_socket is not None else f"{LOOPBACK}:{port}"
         raise UsageError(f"the dashboard cannot listen on {where}: {error.strerror or error}") from None

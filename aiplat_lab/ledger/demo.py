@@ -6,9 +6,10 @@ seed, size and end give the same calls.
 
 from __future__ import annotations
 
+import heapq
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.types import Clock, Message, Request, Response, utc_now
+from aiplat_lab.ledger._demo_records import CallRow, Stories, Wanted
 from aiplat_lab.ledger._demo_texts import TALKS
 
 PRICE_BOOK = "demo prices"
@@ -203,11 +205,18 @@ class _Company:
     days: int
     end: datetime
     dice: random.Random
+    story_dice: random.Random
+    """A second one for evaluations and experiments, so that the everyday calls do not depend on them."""
+    stories: Stories
     spent: dict[str, Decimal] = field(default_factory=dict)
     """What each team and project cost in the month of the end, for budgets that fit."""
 
-    def rows(self) -> Iterator[tuple[dict[str, Any], dict[str, bytes]]]:
-        """Each call's row and the payloads it names."""
+    def rows(self) -> Iterator[CallRow]:
+        """Each call's row and the payloads it names, in the order of time."""
+        asked = sorted(self.stories.wanted, key=lambda pair: pair[0].at)
+        return heapq.merge(self._everyday(), (self._asked(*pair) for pair in asked), key=lambda row: row[0]["started_at"])
+
+    def _everyday(self) -> Iterator[CallRow]:
         drawn = 0
         for day, count in self._counts():
             for at in self._times(day, count):
@@ -254,7 +263,7 @@ class _Company:
             "user_id": f"user-{1 + int(24 * dice.random() ** 1.6):02d}",
             "notebook": project.notebook if project.surface in {"magic", "python"} else None,
             "prompt_name": project.prompt or None,
-            "prompt_version": ("2.0.0" if ago < 30 else "1.1.0") if project.prompt else None,
+            "prompt_version": self.stories.version(project.prompt, at) if project.prompt else None,
             "request_model": model.name,
             "stream": project.surface == "magic",
             "tags": {},
@@ -267,6 +276,35 @@ class _Company:
                 self.spent[scope] = self.spent.get(scope, Decimal(0)) + row["cost_usd"]
         return row, (self._texts(row, project) if texts else {})
 
+    def _asked(self, wanted: Wanted, tell: Callable[[dict[str, Any]], None]) -> CallRow:
+        """A call that an evaluation run or an experiment made."""
+        dice = self.story_dice
+        project = replace(next(one for one in _PROJECTS if one.prompt == wanted.prompt), input_tokens=260)
+        row: dict[str, Any] = {
+            "call_id": new_id(wanted.at, bits=dice.getrandbits(80)),
+            "started_at": wanted.at,
+            "operation": "chat",
+            "team": project.team,
+            "project": project.name,
+            "cost_centre": _CENTRES.get(project.team),
+            "user_id": "user-05",
+            "prompt_name": wanted.prompt,
+            "prompt_version": wanted.version,
+            "request_model": wanted.model,
+            "tags": {},
+            "flags": [],
+            "queued_s": 0.0,
+            **wanted.fields,
+        }
+        self._answer(row, project, replace(_MODELS[wanted.model], output_tokens=40), dice)
+        row["cache"] = "off"
+        if not wanted.answer:
+            self._fail(row, outage=True)
+        row["ended_at"] = row["started_at"] + timedelta(seconds=row["latency_s"])
+        payloads = _documents(row, wanted.system, wanted.question, wanted.answer)
+        tell(row)
+        return row, payloads
+
     def _end(self, row: dict[str, Any], project: _Project, model: _Model, ago: int) -> None:
         """How the call ended: refused, answered from the cache, cancelled, failed or answered."""
         dice = self.dice
@@ -275,7 +313,7 @@ class _Company:
         if dice.random() < (0.35 if after_spike else 0.006):
             self._refuse(row, budget=after_spike)
             return
-        self._answer(row, project, model)
+        self._answer(row, project, model, dice)
         if dice.random() < 0.05 + 0.24 * (1 - ago / max(self.days, 1)) and project.prompt:
             seconds = dice.uniform(0.003, 0.02)
             row |= {
@@ -309,9 +347,8 @@ class _Company:
         if row["cost_usd"] is not None:
             row |= {"cost_usd": Decimal(0), "baseline_cost_usd": Decimal(0)}
 
-    def _answer(self, row: dict[str, Any], project: _Project, model: _Model) -> None:
+    def _answer(self, row: dict[str, Any], project: _Project, model: _Model, dice: random.Random) -> None:
         """Tokens, price and time of an answer."""
-        dice = self.dice
         asked = max(8, int(project.input_tokens * dice.lognormvariate(0, 0.5)))
         cached = int(asked * dice.uniform(0.3, 0.8)) if project.prompt and model.provider != "local" and dice.random() < 0.3 else 0
         written = max(1, int(model.output_tokens * dice.lognormvariate(0, 0.6))) if model.output_tokens else 0
@@ -343,18 +380,23 @@ class _Company:
     def _texts(self, row: dict[str, Any], project: _Project) -> dict[str, bytes]:
         """Puts what was asked and answered into the row's hashes; gives the payloads."""
         system, question, answer = self.dice.choice(TALKS[project.prompt if project.prompt in TALKS else ""])
-        messages = (Message("system", system), Message("user", question)) if system else (Message("user", question),)
-        if row["operation"] == "embed":
-            asked = request_document(Request(model=row["request_model"], operation="embed", inputs=(question,)))
-        else:
-            asked = request_document(Request(model=row["request_model"], messages=messages, settings={"temperature": 0.2}))
-        row["request_hash"] = asked.hash
-        payloads = dict(asked.payloads)
-        if row["status"] == "ok" and row["operation"] == "chat":
-            answered = response_document(Response(text=answer))
-            row["response_hash"] = answered.hash
-            payloads.update(answered.payloads)
-        return payloads
+        return _documents(row, system, question, answer)
+
+
+def _documents(row: dict[str, Any], system: str, question: str, answer: str) -> dict[str, bytes]:
+    """Puts what was asked and answered into the row's hashes; gives the payloads."""
+    messages = (Message("system", system), Message("user", question)) if system else (Message("user", question),)
+    if row["operation"] == "embed":
+        asked = request_document(Request(model=row["request_model"], operation="embed", inputs=(question,)))
+    else:
+        asked = request_document(Request(model=row["request_model"], messages=messages, settings={"temperature": 0.2}))
+    row["request_hash"] = asked.hash
+    payloads = dict(asked.payloads)
+    if row["status"] == "ok" and row["operation"] == "chat":
+        answered = response_document(Response(text=answer))
+        row["response_hash"] = answered.hash
+        payloads.update(answered.payloads)
+    return payloads
 
 
 def _weights(ago: int) -> Sequence[float]:
@@ -368,7 +410,8 @@ def build_demo(home: Home, *, calls: int = 20_000, days: int = 90, seed: int = 7
 
     Args:
         home: a folder that holds no ledger yet.
-        calls: how many calls; the last few hundred keep invented texts.
+        calls: how many everyday calls, of which the last few hundred keep invented texts; those of evaluations and experiments
+            come on top.
         days: over how many days up to now.
         seed: the same seed gives the same calls for the same end.
         clock: gives the end, to the minute.
@@ -383,9 +426,14 @@ def build_demo(home: Home, *, calls: int = 20_000, days: int = 90, seed: int = 7
             f"{str(home.path)!r} holds a ledger already. Look at it with `aiplat dashboard`, or remove the folder to make a new one."
         )
     home.create()
-    company = _Company(calls, days, clock().astimezone(UTC).replace(second=0, microsecond=0), random.Random(seed))  # noqa: S311 (invented figures)
+    end = clock().astimezone(UTC).replace(second=0, microsecond=0)
+    stories = Stories(end, days, seed)
+    stories.tell()
+    company = _Company(calls, days, end, random.Random(seed), random.Random(seed + 1), stories)  # noqa: S311 (invented figures)
     with Ledger.open(home, archive=False) as ledger:
         ledger.load_rows(company.rows(), demo=True)
+        for kind, row in stories.sorted_records():
+            ledger.record(kind, row)
     home.settings_file.write_text(_settings(company), encoding="utf-8")
 
 

@@ -12,6 +12,10 @@
     page().dataset.theme = theme;
     page().dataset.view = view;
     document.documentElement.style.colorScheme = theme;
+    for (const link of document.querySelectorAll("a[data-page]")) {
+      const along = page().dataset.shared.split(" ").filter(name => query.has(name)).map(name => [name, query.get(name)]);
+      link.href = link.dataset.page + (along.length ? `?${new URLSearchParams(along)}` : "");
+    }
     document.getElementById("theme").textContent = theme === "dark" ? "Light theme" : "Dark theme";
     if (moved) {
       scrollTo(0, 0);

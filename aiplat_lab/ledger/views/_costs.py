@@ -13,20 +13,20 @@ from aiplat_lab.ledger.views._view import View
 
 _SPENT = "CASE WHEN cost_usd IS NULL AND (status = 'refused' OR attempts = 0) THEN 0::DECIMAL(18,9) ELSE cost_usd END"
 _SAVED = "(sum(baseline_cost_usd) FILTER (cost_usd IS NOT NULL) - sum(cost_usd) FILTER (baseline_cost_usd IS NOT NULL))"
-_CALLS = (
+CALLS = (
     f"sum({_SPENT}) AS cost_usd, count(*) AS calls, count(*) FILTER (status = 'error') AS errors, "
     f"count(*) FILTER (cache = 'hit') AS cache_hits, coalesce({_SAVED}, 0) AS saved_usd"
 )
-_UNPRICED = "count(*) FILTER (status = 'ok' AND cost_usd IS NULL)"
-_LATENCY = "(quantile_cont(latency_s, [0.5, 0.95]) FILTER (status = 'ok'))"
-_INPUT = "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0)"
-_OUTPUT = "coalesce(output_tokens, 0) + coalesce(reasoning_tokens, 0)"
-_KNOWN = "input_tokens IS NOT NULL OR output_tokens IS NOT NULL"
+UNPRICED = "count(*) FILTER (status = 'ok' AND cost_usd IS NULL)"
+LATENCY = "(quantile_cont(latency_s, [0.5, 0.95]) FILTER (status = 'ok'))"
+INPUT = "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0)"
+OUTPUT = "coalesce(output_tokens, 0) + coalesce(reasoning_tokens, 0)"
+KNOWN = "input_tokens IS NOT NULL OR output_tokens IS NOT NULL"
 _MEASURES = ("calls", "errors", "refused", "cache_hits", "unpriced_calls", "input_tokens", "output_tokens")
 _BREAKDOWN = (
-    f"WITH fine AS (SELECT started_at::DATE AS day, team, project, request_model, {_CALLS}, "
-    f"count(*) FILTER (status = 'refused') AS refused, {_UNPRICED} AS unpriced_calls, "
-    f"sum({_INPUT}) FILTER ({_KNOWN}) AS input_tokens, sum({_OUTPUT}) FILTER ({_KNOWN}) AS output_tokens FROM calls GROUP BY ALL) "
+    f"WITH fine AS (SELECT started_at::DATE AS day, team, project, request_model, {CALLS}, "
+    f"count(*) FILTER (status = 'refused') AS refused, {UNPRICED} AS unpriced_calls, "
+    f"sum({INPUT}) FILTER ({KNOWN}) AS input_tokens, sum({OUTPUT}) FILTER ({KNOWN}) AS output_tokens FROM calls GROUP BY ALL) "
     "SELECT CASE grouping_id(day, team, project, request_model) WHEN 3 THEN 'team' WHEN 6 THEN 'model' ELSE 'project' END AS kind, day, "
     "coalesce(team, project, request_model) AS name, sum(cost_usd) AS cost_usd, sum(saved_usd) AS saved_usd, "
     + ", ".join(f"sum({name})::BIGINT AS {name}" for name in _MEASURES)
@@ -36,9 +36,9 @@ _BREAKDOWN = (
 
 def _spend_by(column: str, *, name: str | None = None) -> str:
     return (
-        f"SELECT {column}{f' AS {name}' if name else ''}, {_CALLS}, {_UNPRICED} AS unpriced_calls, "
-        f"sum({_INPUT}) FILTER ({_KNOWN}) AS input_tokens, "
-        f"sum({_OUTPUT}) FILTER ({_KNOWN}) AS output_tokens, "
+        f"SELECT {column}{f' AS {name}' if name else ''}, {CALLS}, {UNPRICED} AS unpriced_calls, "
+        f"sum({INPUT}) FILTER ({KNOWN}) AS input_tokens, "
+        f"sum({OUTPUT}) FILTER ({KNOWN}) AS output_tokens, "
         f"quantile_cont(latency_s, 0.95) FILTER (status = 'ok') AS latency_p95_s "
         f"FROM calls GROUP BY {column} ORDER BY cost_usd DESC NULLS LAST, calls DESC, 1"
     )
@@ -59,19 +59,19 @@ VIEWS: Mapping[str, View] = {
         f"CASE WHEN count(*) = 0 THEN 0 ELSE sum({_SPENT}) END AS cost_usd, "
         "CASE WHEN count(*) = 0 THEN 0 ELSE sum(coalesce(baseline_cost_usd, "
         f"{_SPENT})) END AS baseline_cost_usd, coalesce({_SAVED}, 0) AS saved_usd, "
-        f"{_UNPRICED} AS unpriced_calls, "
-        f"coalesce(sum({_INPUT}), 0) AS input_tokens, coalesce(sum({_OUTPUT}), 0) AS output_tokens, "
-        f"{_LATENCY}[1] AS latency_p50_s, {_LATENCY}[2] AS latency_p95_s, "
+        f"{UNPRICED} AS unpriced_calls, "
+        f"coalesce(sum({INPUT}), 0) AS input_tokens, coalesce(sum({OUTPUT}), 0) AS output_tokens, "
+        f"{LATENCY}[1] AS latency_p50_s, {LATENCY}[2] AS latency_p95_s, "
         "min(started_at) AS first_call_at, max(started_at) AS last_call_at FROM calls",
     ),
     "spend_by_day": View(
         "Spend by day (UTC) and team: cost in US dollars, calls, failed calls, cache hits and what the cache saved; oldest first.",
-        f"SELECT started_at::DATE AS day, team, {_CALLS} FROM calls GROUP BY day, team ORDER BY day, team",
+        f"SELECT started_at::DATE AS day, team, {CALLS} FROM calls GROUP BY day, team ORDER BY day, team",
     ),
     "spend_by_day_model": View(
         "Spend by day (UTC) and requested model: cost in US dollars, calls, failed calls, cache hits and what the cache saved; "
         "oldest first.",
-        f"SELECT started_at::DATE AS day, request_model AS model, {_CALLS} FROM calls GROUP BY day, request_model ORDER BY day, model",
+        f"SELECT started_at::DATE AS day, request_model AS model, {CALLS} FROM calls GROUP BY day, request_model ORDER BY day, model",
     ),
     "spend_by_team": View(_SPEND_DOC.format("team"), _spend_by("team")),
     "spend_by_project": View(_SPEND_DOC.format("project"), _spend_by("project")),
@@ -100,7 +100,7 @@ VIEWS: Mapping[str, View] = {
         "in seconds, cache and prompt. A hundred unless `limit` says otherwise.",
         "SELECT call_id::VARCHAR AS call_id, started_at, team, project, user_id, notebook, surface, request_model, provider, "
         "response_model, status, error_type, "
-        f"CASE WHEN {_KNOWN} THEN {_INPUT} END AS input_tokens, CASE WHEN {_KNOWN} THEN {_OUTPUT} END AS output_tokens, "
+        f"CASE WHEN {KNOWN} THEN {INPUT} END AS input_tokens, CASE WHEN {KNOWN} THEN {OUTPUT} END AS output_tokens, "
         "cost_usd, latency_s, cache, prompt_name, prompt_version FROM calls ORDER BY started_at DESC, seq DESC",
         limit=100,
     ),
@@ -120,16 +120,18 @@ VIEWS: Mapping[str, View] = {
         needs="call_id",
     ),
     "filter_values": View(
-        "What the filters can be set to: each value of team, project, model, surface, status and user with its number of calls.",
-        "SELECT CASE grouping_id(team, project, request_model, surface, status, user_id) WHEN 31 THEN 'team' WHEN 47 THEN 'project' "
-        "WHEN 55 THEN 'model' WHEN 59 THEN 'surface' WHEN 61 THEN 'status' ELSE 'user_id' END AS kind, "
-        "coalesce(team, project, request_model, surface, status, user_id) AS value, count(*) AS calls FROM calls "
-        "GROUP BY GROUPING SETS ((team), (project), (request_model), (surface), (status), (user_id)) ORDER BY kind, calls DESC, value",
+        "What the filters can be set to: each value of team, project, model, surface, status, user and prompt with its number of calls.",
+        "SELECT CASE grouping_id(team, project, request_model, surface, status, user_id, prompt_name) WHEN 63 THEN 'team' "
+        "WHEN 95 THEN 'project' WHEN 111 THEN 'model' WHEN 119 THEN 'surface' WHEN 123 THEN 'status' WHEN 125 THEN 'user_id' "
+        "ELSE 'prompt' END AS kind, coalesce(team, project, request_model, surface, status, user_id, prompt_name) AS value, "
+        "count(*) AS calls FROM calls GROUP BY GROUPING SETS ((team), (project), (request_model), (surface), (status), (user_id), "
+        "(prompt_name)) ORDER BY kind, calls DESC, value",
     ),
     "cache_index": View(
         "Answers that the exact cache may give again: complete, asked for with the cache on, and not answers from the cache "
         "themselves; newest first.",
-        "SELECT request_hash, team, call_id::VARCHAR AS call_id, response_hash, ended_at FROM calls "
+        "SELECT request_hash, team, call_id::VARCHAR AS call_id, response_hash, ended_at, surface, tags['epoch'] AS epoch, "
+        "tags['draw'] AS draw FROM calls "
         "WHERE status = 'ok' AND cache = 'miss' AND request_hash IS NOT NULL AND response_hash IS NOT NULL "
         "AND (operation = 'embed' OR finish_reason IN ('stop', 'tool_calls')) AND list_has_all("
         "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted'], coalesce(flags, [])) "

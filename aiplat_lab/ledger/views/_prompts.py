@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aiplat_lab.ledger.views._costs import CALLS, INPUT, KNOWN, LATENCY, OUTPUT, UNPRICED
 from aiplat_lab.ledger.views._view import View
 
 _BY_NAME: Mapping[str, str] = {"prompt": "name", "version": "version", "label": "label"}
@@ -38,11 +39,27 @@ VIEWS: Mapping[str, View] = {
         columns=_BY_NAME,
     ),
     "prompt_label_history": View(
-        "Every move of every label: prompt, label, from which version to which, who, when and why; newest first.",
-        "SELECT name, label, from_version, version, moved_by, reason, recorded_at, seq FROM moves ORDER BY seq DESC",
+        "Every move of every label: prompt, label, from which version to which, who, when and why, and the evaluation run that speaks for "
+        "it; newest first.",
+        "SELECT name, label, from_version, version, moved_by, reason, evidence_run, recorded_at, seq FROM moves ORDER BY seq DESC",
         source="prompt_labels",
         rows_as="moves",
         time="recorded_at",
         columns=_BY_NAME,
+    ),
+    "prompt_use": View(
+        "What was done with each version of each prompt: calls, failed and refused calls, cache hits, cost in US dollars, answered calls "
+        "without a known price, tokens in and out, median and 95th percentile of the latency of answered calls in seconds, first and "
+        "last call; the most used first.",
+        f"SELECT prompt_name, prompt_version, {CALLS}, count(*) FILTER (status = 'refused') AS refused, {UNPRICED} AS unpriced_calls, "
+        f"sum({INPUT}) FILTER ({KNOWN}) AS input_tokens, sum({OUTPUT}) FILTER ({KNOWN}) AS output_tokens, "
+        f"{LATENCY}[1] AS latency_p50_s, {LATENCY}[2] AS latency_p95_s, min(started_at) AS first_at, max(started_at) AS last_at "
+        "FROM calls WHERE prompt_name IS NOT NULL AND prompt_name <> '' GROUP BY prompt_name, prompt_version "
+        "ORDER BY calls DESC, prompt_name, prompt_version",
+    ),
+    "prompt_days": View(
+        "Calls of each version of each prompt by day (UTC), with their cost in US dollars; oldest first.",
+        f"SELECT started_at::DATE AS day, prompt_name, prompt_version, {CALLS} FROM calls "
+        "WHERE prompt_name IS NOT NULL AND prompt_name <> '' GROUP BY ALL ORDER BY day, prompt_name, prompt_version",
     ),
 }
