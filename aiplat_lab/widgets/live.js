@@ -36,7 +36,7 @@ function spans(text) {
 
 const ITEM = /^(\s*)([-*+]|\d{1,3}[.)])\s+(.*)$/;
 
-function markdown(text) {
+export function markdown(text) {
   const box = document.createDocumentFragment();
   const lines = text.split('\n');
   let at = 0;
@@ -76,10 +76,10 @@ function markdown(text) {
 
 // --- word diff -------------------------------------------------------------------------------------------------------
 
-const words = text => text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? [];
+export const words = text => text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? [];
 
 /** For each word of `a` and of `b`, whether the other side has it in the same order. Null when the texts are too long. */
-function kept(a, b) {
+export function kept(a, b) {
   if (a.length * b.length > MOST_DIFF_WORDS * MOST_DIFF_WORDS) {
     return null;
   }

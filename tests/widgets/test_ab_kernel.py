@@ -76,7 +76,7 @@ def test_nothing_that_is_blind_reaches_the_browser(kernel: Kernel) -> None:
     comm, first = begin(kernel, variants, "a question")
     first = state(kernel, comm, lambda one: all(column["state"] == "ok" for column in one["columns"]))
     texts = str([content for _, content in kernel.heard(comm)]).replace(first["name"], "")
-    for secret in ("careful", "quick", "echo", "instant", "77", "$", "call_id", "tokens"):
+    for secret in ("careful", "quick", "echo", "instant", "max_tokens", "$", "call_id", "tokens"):
         assert secret not in texts, secret
     kernel.tell(comm, {"kind": "vote", "ballot": first["ballot"], "choice": 0})
     shown = state(kernel, comm, lambda one: one["vote"] is not None)
