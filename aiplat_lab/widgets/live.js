@@ -207,11 +207,11 @@ class Comparison {
     this.root.removeEventListener('keydown', this.pressed);
   }
 
-  /** No kernel answers: the record below has what was judged. */
+  /** No kernel answers: it is busy with the rest of the cell, or gone. The record below has what was judged. */
   asleep() {
     if (!this.state) {
       this.root.dataset.asleep = 'true';
-      this.verdict.textContent = 'The kernel of this comparison is gone. The record below keeps what was judged; ab(resume=…) goes on with it.';
+      this.verdict.textContent = 'Waiting for the kernel, which is busy or gone. The record below keeps what was judged; ab(resume=…) goes on with it.';
     }
   }
 
