@@ -20,7 +20,7 @@ from aiplat_lab.widgets._answers import Answer
 from aiplat_lab.widgets._experiment import Experiment, Plan
 from aiplat_lab.widgets._inputs import Input, read_inputs
 from aiplat_lab.widgets._screen import Screen, place_here, shell_here
-from aiplat_lab.widgets._twin import Twin
+from aiplat_lab.widgets._twin import Twin, bundle
 from aiplat_lab.widgets._variants import Variant, check_values, read_variants
 
 
@@ -144,9 +144,14 @@ def _shown(experiment: Experiment, shell: Any, here: Place) -> Experiment:  # An
     screen = Screen(shell) if here.kernel else None
     twin = None
     if screen is not None:
-        shown = screen
+        shown, began = screen, shell.execution_count
         twin = Twin(experiment, lambda data, update: shown.show(data, display_id=f"aiplat-ab-{experiment.id}", update=update))
-        experiment.twin = twin
+
+        def again() -> None:
+            if shell.execution_count != began:
+                Screen(shell).show(bundle(experiment), display_id=f"aiplat-ab-{experiment.id}")
+
+        experiment.show = again
     if here.headless or screen is None:
         return _to_the_end(experiment, twin)
     from aiplat_lab.widgets._live import Live  # with ipywidgets, for those who watch alone
