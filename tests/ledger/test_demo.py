@@ -29,7 +29,9 @@ def test_it_is_marked_complete_chained_and_has_what_a_page_shows(tmp_path: Path)
         assert ledger.view_rows("meta")[0]["demo"] is True
         assert ledger.verify().ok
         totals = ledger.view_rows("totals")[0]
-        everyday = [row["calls"] for row in ledger.view_rows("filter_values") if row["kind"] == "surface" and row["value"] not in ("eval", "ab")]
+        everyday = [
+            row["calls"] for row in ledger.view_rows("filter_values") if row["kind"] == "surface" and row["value"] not in ("eval", "ab")
+        ]
         assert sum(everyday) == 2500
         assert min(totals[name] for name in ("answered", "refused", "errors", "cancelled", "cache_hits", "unpriced_calls")) > 0
         assert totals["saved_usd"] > 0 and totals["cost_usd"] > 0
