@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aiplat_lab.cli._frame import Commands, Parser, command, count, home_of, say, show
+from aiplat_lab.cli._frame import Commands, Parser, command, count, home_of, say, seconds, show
 from aiplat_lab.core.settings import Home, data_folder
 
 
@@ -20,10 +20,19 @@ def add(commands: Commands) -> None:
     actions = report.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     run = command(actions, "run", _report_run, "run a report notebook on a sealed snapshot of the ledger")
     run.add_argument("name", help="the report, such as cost, or the path of a report notebook of your own")
-    run.add_argument("--since", default="7d", metavar="WHEN", help="where its period begins: 7d, 2026-11-01 (default: 7d)")
-    run.add_argument("--until", default="now", metavar="WHEN", help="where it ends (default: now)")
+    run.add_argument("--since", default=None, metavar="WHEN", help="where its period begins: 7d, 2026-11-01 (default: as the report says)")
+    run.add_argument("--until", default=None, metavar="WHEN", help="where it ends (default: now)")
     run.add_argument("-p", "--parameter", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the notebook")
     run.add_argument("--out", type=Path, default=None, metavar="FOLDER", help="where to write it (default: reports/ in the home)")
+    run.add_argument(
+        "--timeout-s", type=seconds, default=None, metavar="SECONDS", help="the longest it may take (default: reports.timeout_s)"
+    )
+    run.add_argument("--snapshot", type=Path, default=None, metavar="FILE", help="read this sealed snapshot (default: a fresh one)")
+    run.add_argument("--sha256", default="", metavar="HEX", help="the digest that the snapshot must have; another one fails the report")
+    run.add_argument("--keep-snapshot", action="store_true", help="keep the snapshot beside the report (compliance always does)")
+    check = command(actions, "check", _report_check, "read a report's snapshot again and compare every figure's query with it")
+    check.add_argument("folder", type=Path, help="the report's folder")
+    check.add_argument("--snapshot", type=Path, default=None, metavar="FILE", help="its snapshot, where it does not lie in the folder")
     command(actions, "list", _report_list, "list the reports there are")
     demo = command(commands, "demo", _demo, "make a demo ledger in a home of its own, marked as such")
     demo.add_argument("--calls", type=count, default=20_000, help="how many calls (default: 20,000)")
@@ -58,12 +67,23 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
 
 def _report_run(arguments: argparse.Namespace) -> int:
-    words = ["run", arguments.name, "--since", arguments.since, "--until", arguments.until]
+    words = ["run", arguments.name]
+    for option in ("since", "until", "snapshot", "sha256"):
+        if getattr(arguments, option):
+            words += [f"--{option}", str(getattr(arguments, option))]
+    words += ["--keep-snapshot"] if arguments.keep_snapshot else []
     for parameter in arguments.parameter:
         words += ["-p", parameter]
     if arguments.out is not None:
         words += ["--out", str(arguments.out)]
+    if arguments.timeout_s is not None:
+        words += ["--timeout-s", f"{arguments.timeout_s:g}"]
     return _module(arguments, "reports", *words)
+
+
+def _report_check(arguments: argparse.Namespace) -> int:
+    words = ["check", str(arguments.folder)]
+    return _module(arguments, "reports", *words, *(["--snapshot", str(arguments.snapshot)] if arguments.snapshot else []))
 
 
 def _report_list(arguments: argparse.Namespace) -> int:

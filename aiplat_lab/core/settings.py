@@ -193,6 +193,14 @@ class ReportSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """`[retention]`: how long calls have to be held. Reports measure against it; nothing is deleted by it."""
+
+    floor_days: int = 183
+    """The shortest time for which the log must hold calls, in days; six months unless a longer one is set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of `aiplat.toml`."""
 
@@ -211,6 +219,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     reports: ReportSettings = field(default_factory=ReportSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
     def deployments(self, model: str) -> tuple[Deployment, ...]:
         """The deployments behind a name a user types: a name of `[models]`, or `provider/model`; empty if unknown."""

@@ -25,6 +25,7 @@ from aiplat_lab.gateway._metrics import Metrics
 from aiplat_lab.gateway._prompt_files import PromptFiles
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
+from aiplat_lab.gateway.schedule import Scheduler
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import Key
 
@@ -80,10 +81,14 @@ class Door:
     readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="aiplat-read"))
     recording: Lock = field(default_factory=Lock)
     """Held while a record is written that must be the first of its id."""
+    scheduler: Scheduler | None = None
+    """What keeps the schedules."""
     prompt_files: PromptFiles = field(init=False)
     """The saved prompts as files of this home."""
     active: int = 0
     """Requests under way."""
+    detached: set[asyncio.Task[Response]] = field(default_factory=set)
+    """Calls that go on though whoever asked has left."""
     began: float = field(default_factory=time.monotonic)
     last_active: float = field(default_factory=time.monotonic)
     incidents: deque[str] = field(default_factory=lambda: deque(maxlen=20))
@@ -98,6 +103,21 @@ class Door:
             response = await self.gateway.handle(self._complete(request))
             note(response)
         return response
+
+    async def handle_detached(self, request: Request) -> Response:
+        """As `handle`, and the call is finished and recorded though the caller leaves; who asks again by its id gets the answer."""
+        task = asyncio.get_running_loop().create_task(self.handle(request))
+        self.active += 1
+        self.detached.add(task)
+        task.add_done_callback(self._landed)
+        return await asyncio.shield(task)
+
+    def _landed(self, task: asyncio.Task[Response]) -> None:
+        self.detached.discard(task)
+        self.active -= 1
+        self.last_active = time.monotonic()
+        if not task.cancelled():
+            task.exception()  # it is in the ledger; nobody may be left to hear of it
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:
@@ -114,13 +134,14 @@ class Door:
         return await asyncio.get_running_loop().run_in_executor(self.readers, work)
 
     def news(self) -> list[str]:
-        """What a person should know now: what went wrong inside, and hard budgets that are used up."""
+        """What a person should know now: what went wrong inside, hard budgets that are used up, and schedules that fail."""
         spent = [
             f"the {budget['period']} budget of {budget['name'] or 'everyone'} is used up"
             for budget in self.gateway.budgets()
             if budget["hard"] and Decimal(budget["spent_usd"]) >= Decimal(budget["limit_usd"])
         ]
-        return [*spent, *self.ledger.incidents[-10:], *self.incidents]
+        failing = self.scheduler.news() if self.scheduler is not None else []
+        return [*spent, *failing, *self.ledger.incidents[-10:], *self.incidents]
 
     def _complete(self, request: Request) -> Request:
         return request if request.model else replace(request, model=self.settings.default_model)

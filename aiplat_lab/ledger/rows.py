@@ -114,7 +114,7 @@ _KINDS: Mapping[str, Kind] = {
     "uuid": Kind("UUID", _uuid, "'\"'||{}::VARCHAR||'\"'"),
     "time": Kind("TIMESTAMP", _time, "'\"'||strftime({}, '%Y-%m-%dT%H:%M:%S.%fZ')||'\"'"),
     "usd": Kind("DECIMAL(18,9)", _usd, "'\"'||{}::VARCHAR||'\"'"),
-    "seconds": Kind("DOUBLE", _seconds, "'\"'||format('{{:.6f}}', {})||'\"'"),
+    "seconds": Kind("DOUBLE", _seconds, "'\"'||TRY_CAST({} AS DECIMAL(18,6))::VARCHAR||'\"'"),
     "whole": Kind("BIGINT", _whole, "{}::VARCHAR"),
     "bool": Kind("BOOLEAN", _bool, "{}::VARCHAR"),
     "tags": Kind("MAP(VARCHAR, VARCHAR)", _tags, "to_json({})::VARCHAR"),

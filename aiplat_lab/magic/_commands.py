@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiplat_lab.core.errors import UsageError, did_you_mean
 from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.place import notebook
 from aiplat_lab.core.text import money, table
 from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.magic._options import options_help, split
-from aiplat_lab.magic._place import notebook
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
@@ -73,6 +73,19 @@ def _models(magics: AiMagics, words: Sequence[str]) -> None:
         for name, target in _aliases(magics).items()
     )
     _show(magics, rows, "Own providers and models stand in aiplat.toml; then name one in a cell: %%ai provider/model")
+
+
+def _prompts(magics: AiMagics, words: Sequence[str]) -> None:
+    _no_more("prompts", words)
+    from aiplat_lab import prompts  # brings the template engine, which other commands do not need
+
+    shelf = prompts.shelf(magics.session().client)
+    rows = [
+        {"prompt": name, "latest": entry.latest, "labels": ", ".join(f"{label} → {at}" for label, at in entry.labels.items())}
+        for name, entry in shelf.entries.items()
+    ]
+    rows.extend({"prompt": name, "latest": "", "labels": "of the library"} for name in prompts.library_names() if name not in shelf.entries)
+    _show(magics, rows, "%%ai --prompt NAME[@label] asks one; `aiplat prompts` saves and compares them.")
 
 
 def _prices(magics: AiMagics, deployment: Mapping[str, Any]) -> str:  # Any: JSON
@@ -179,6 +192,7 @@ def _no_more(name: str, words: Sequence[str]) -> None:
 COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "list": _models,
     "models": _models,
+    "prompts": _prompts,
     "status": _status,
     "last": _last,
     "cost": _cost,

@@ -11,6 +11,7 @@ print(chat(prompts.get("summarise@production").request({"text": letter})).text)
 
 from aiplat_lab.core.prompts import Entry, Reference, Shelf
 from aiplat_lab.prompts._change import Change, Reason, compare
+from aiplat_lab.prompts._front import read_values
 from aiplat_lab.prompts._parse import SUFFIX, load, parse
 from aiplat_lab.prompts._prompt import Block, Prompt
 from aiplat_lab.prompts._registry import (
@@ -52,6 +53,7 @@ __all__ = [
     "library_names",
     "load",
     "parse",
+    "read_values",
     "save",
     "shelf",
 ]

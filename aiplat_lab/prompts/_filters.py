@@ -18,7 +18,7 @@ MOST_CHARS = 4_000_000
 """The longest text that a template may write or make on its way."""
 MOST_STEPS = 1_000_000
 """How many steps of loops, and items that filters look at, one render may take."""
-MOST_S = 2.0
+MOST_S = 1.0
 """Seconds of computing that one render may take."""
 _EVERY = 64
 _TEXT_STEP = 100

@@ -6,6 +6,7 @@ read here is what is hashed.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from aiplat_lab.core.types import Json
 MOST_CHARS = 500_000
 """The longest file that is read."""
 _MOST_DEEP = 40
-_WHOLE = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
+_WHOLE = re.compile(r"[-+]?(0|[1-9]\d{0,999})")
 _NUMBER = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d{1,3})?")
 _WORDS: Mapping[str, Json] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -76,6 +77,7 @@ class _Reader:
     source: str
     first_line: int
     places: dict[tuple[str, ...], Place]
+    texts: frozenset[str] = frozenset()
 
     def place(self, mark: yaml.Mark) -> Place:
         return Place(self.source, self.first_line + mark.line, mark.column + 1)
@@ -89,7 +91,8 @@ class _Reader:
             return self._mapping(node, way)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*way, str(index))) for index, item in enumerate(node.value)]
-        return scalar(node.value) if node.style is None else node.value
+        text = _whole_signs(node.value)
+        return text if node.style is not None or (len(way) == 1 and way[0] in self.texts) else scalar(text)
 
     def _mapping(self, node: yaml.MappingNode, way: tuple[str, ...]) -> dict[str, Json]:
         found: dict[str, Json] = {}
@@ -97,12 +100,19 @@ class _Reader:
             place = self.place(key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode):
                 place.fail("a key must be a word; braces {…} make a mapping in YAML, so quote a text that holds them")
-            key = str(key_node.value)
+            key = _whole_signs(key_node.value)
             if key in found:
                 place.fail(f"the key {key!r} stands twice; keep one of them")
             self.places[(*way, key)] = place
             found[key] = self.value(value_node, (*way, key))
         return found
+
+
+def _whole_signs(text: str) -> str:
+    """The text with each pair of surrogates, as JSON escapes a sign beyond 16 bits, as that sign."""
+    if text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def scalar(text: str) -> Json:
@@ -116,7 +126,7 @@ def scalar(text: str) -> Json:
     return text
 
 
-def read(text: str, *, source: str, first_line: int = 1, what: str = "the front matter") -> Front:
+def read(text: str, *, source: str, first_line: int = 1, what: str = "the front matter", texts: frozenset[str] = frozenset()) -> Front:
     """What a YAML text holds.
 
     Args:
@@ -124,11 +134,12 @@ def read(text: str, *, source: str, first_line: int = 1, what: str = "the front 
         source: the file, for messages.
         first_line: the file's line on which the text begins.
         what: what the text is, for messages.
+        texts: keys at the top whose values stay texts, as they are written.
 
     Raises:
         PromptError: it is not YAML; the text names file, line and column.
     """
-    reader = _Reader(source, first_line, {(): Place(source, first_line, 1)})
+    reader = _Reader(source, first_line, {(): Place(source, first_line, 1)}, texts)
     try:
         node = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -141,3 +152,22 @@ def read(text: str, *, source: str, first_line: int = 1, what: str = "the front 
     except RecursionError:
         reader.places[()].fail(f"{what} is nested too deep")
     return Front(None if node is None else reader.value(node, ()), reader.places)
+
+
+def read_values(text: str, *, source: str = "the text", texts: frozenset[str] = frozenset()) -> Json:
+    """What a text holds, in JSON or YAML.
+
+    Args:
+        text: the text.
+        source: what to call it in messages.
+        texts: as for `read`; JSON says itself what is a text.
+
+    Raises:
+        PromptError: it is neither.
+    """
+    if text.lstrip().startswith(("{", "[", '"')):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass  # YAML, or wrong as both
+    return read(text, source=source, what="this", texts=texts).data

@@ -102,6 +102,8 @@ class Prompt:
     ) -> Request:
         """The request that asks it: `aiplat_lab.chat(prompt.request({"text": …}))`. The call's row names prompt and version.
 
+        The output schema goes with it as `response_format`, unless its settings or the given ones say otherwise (`null`: nothing).
+
         Args:
             values: of its variables.
             model: another model than its own.
@@ -114,9 +116,15 @@ class Prompt:
         return Request(
             model=model or self.model,
             messages=self.render(values),
-            settings={**self.settings, **(settings or {})},
+            settings={**self._shape(), **self.settings, **(settings or {})},
             attribution=self.attribute(attribution or Attribution()),
         )
+
+    def _shape(self) -> dict[str, Json]:
+        """The setting that holds an answer to the output schema, where there is one."""
+        if self.output_schema is None:
+            return {}
+        return {"response_format": {"type": "json_schema", "json_schema": {"name": self.name[:64], "schema": dict(self.output_schema)}}}
 
     def attribute(self, who: Attribution) -> Attribution:
         """The attribution of a call that uses it."""

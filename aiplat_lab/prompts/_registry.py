@@ -103,7 +103,7 @@ def get(reference: str, client: Client | None = None) -> Prompt:
         if wanted:
             raise PromptError(
                 f"the prompt {name!r} was not saved here, so it has no {wanted[:80]!r}; the library has one: use {name!r} alone, or "
-                f"save it with `aiplat prompts init {name}`"
+                f"save it with `aiplat prompts save {LIBRARY}{name}`"
             ) from None
         return library(name)
 

@@ -46,6 +46,12 @@ _WHY: Mapping[type[nodes.Node], str] = {
     nodes.Block: "blocks are not used in a prompt: write the text itself",
     nodes.Pow: "** is not used in a prompt",
 }
+_RAW = re.compile(r"\{%[-+]?\s*raw\b.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\Z)", re.DOTALL)
+_TAG = re.compile(r"\{%.*?%\}|\{#.*?#\}")
+_ENDS = re.compile(r"(?<![-+])[%#]\}$")
+_BEGINS = re.compile(r"[ \t]+\{[%#](?![-+])")
+_BY_NAME = frozenset({"map", "select", "reject", "selectattr", "rejectattr", "groupby", "sort", "sum", "unique", "min", "max", "join"})
+"""Filters that take the name of a filter or of an attribute."""
 _Any: TypeAlias = Any  # Jinja2 passes values of every kind
 
 
@@ -56,30 +62,57 @@ class _Line(int):
 
 
 class _Lexer(Lexer):
-    """Jinja2's lexer, with a column for every token."""
+    """Jinja2's lexer, with a column for every token.
+
+    A line that holds nothing but tags vanishes; a tag beside a text leaves the text's spaces and its line's end as they are.
+    """
 
     def tokeniter(
         self, source: str, name: str | None, filename: str | None = None, state: str | None = None
     ) -> Iterator[tuple[int, str, str]]:
         """The raw tokens with their lines."""
-        text = source.replace("\r\n", "\n").replace("\r", "\n")
+        text, moved = _keep_lines(source.replace("\r\n", "\n").replace("\r", "\n"))
         at = 0
         try:
-            for _, token, value in super().tokeniter(source, name, filename, state):
+            for _, token, value in super().tokeniter(text, name, filename, state):
                 found = text.find(value, at)
                 start = at if found < 0 else found
-                yield _line(text, start), token, value
+                yield _line(text, start, moved), token, value
                 at = start + len(value)
         except TemplateSyntaxError as error:
             while at < len(text) - 1 and text[at].isspace():
                 at += 1
-            error.lineno = _line(text, min(at, max(len(text) - 1, 0)))
+            error.lineno = _line(text, min(at, max(len(text) - 1, 0)), moved)
             raise
 
 
-def _line(text: str, at: int) -> _Line:
+def _keep_lines(text: str) -> tuple[str, Mapping[int, int]]:
+    """The text with a `+` in tags that stand beside a text, and for each line that has one at its beginning, after which column.
+
+    Jinja2 would take away the spaces before such a tag and the line's end after it.
+    """
+    if "{%" not in text and "{#" not in text:
+        return text, {}
+    kept = [(found.start(), found.end()) for found in _RAW.finditer(text)]
+    lines, moved, at = text.split("\n"), {}, 0
+    for index, line in enumerate(lines):
+        begin, at = at, at + len(line) + 1
+        if any(start < begin + len(line) and begin < end for start, end in kept) or not _TAG.sub("", line).strip():
+            continue
+        if _ENDS.search(line):
+            line = _ENDS.sub(r"+\g<0>", line)
+        begins = _BEGINS.match(line)
+        if begins:
+            line = f"{begins[0]}+{line[begins.end() :]}"
+            moved[index + 1] = begins.end()
+        lines[index] = line
+    return "\n".join(lines), moved
+
+
+def _line(text: str, at: int, moved: Mapping[int, int]) -> _Line:
     line = _Line(text.count("\n", 0, at) + 1)
-    line.column = at - text.rfind("\n", 0, at)
+    column = at - text.rfind("\n", 0, at)
+    line.column = column - 1 if column > moved.get(line, column) else column
     return line
 
 
@@ -234,7 +267,7 @@ def render(text: str, values: Mapping[str, Json], *, source: str, first_line: in
                 check_text(size)
                 pieces.append(piece)
         except UndefinedError as error:
-            _fail_at(error, source, first_line, f"{error.message}: a value lacks what the template asks of it")
+            _fail_at(error, source, first_line, f"{str(error.message).rstrip('.')}: a value lacks what the template asks of it")
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, MemoryError) as error:
             _fail_at(error, source, first_line, str(error))
     return "".join(pieces)
@@ -276,6 +309,11 @@ def _problem(node: nodes.Node) -> str:
         return f"{shorten(name, 40)!r} is private: names in a prompt do not begin with _"
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
         return f"there is no filter {node.name!r} in prompts.{did_you_mean(str(node.name), _public(FILTERS))}"
+    if isinstance(node, nodes.Filter) and node.name in _BY_NAME:
+        named = [*(node.args if node.name != "join" else ()), *(pair.value for pair in node.kwargs)]
+        private = [one.value for one in named if isinstance(one, nodes.Const) and str(one.value).startswith("_")]
+        if private:
+            return f"{shorten(str(private[0]), 40)!r} is private: names in a prompt do not begin with _"
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
         return f"there is no test {node.name!r} in prompts.{did_you_mean(str(node.name), _TESTS)}"
     if isinstance(node, nodes.Filter | nodes.Test) and (node.dyn_args is not None or node.dyn_kwargs is not None):

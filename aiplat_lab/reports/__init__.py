@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from aiplat_lab.core.parameters import report_names
 from aiplat_lab.reports._report import Report, Result
 
 if TYPE_CHECKING:
     from aiplat_lab.reports._execute import execute
-    from aiplat_lab.reports._run import Finished, report_names, run_report
+    from aiplat_lab.reports._run import Finished, run_report
 
 __all__ = ["Finished", "Report", "Result", "execute", "report_names", "run_report"]
 

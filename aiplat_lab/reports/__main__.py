@@ -1,17 +1,20 @@
-"""`python -m aiplat_lab.reports run|execute|list`: what `aiplat report` and schedules start."""
+"""`python -m aiplat_lab.reports run|check|execute|list`: what `aiplat report` and schedules start."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import logging
+import math
+import signal
 import sys
 from pathlib import Path
 
-from aiplat_lab.core.errors import AiplatError, UsageError
+from aiplat_lab.core.errors import AiplatError, ReportError, UsageError
+from aiplat_lab.core.parameters import read_parameters, report_names
 from aiplat_lab.core.settings import Home, enter, environment
-from aiplat_lab.reports._execute import execute
-from aiplat_lab.reports._run import report_names, run_report
+from aiplat_lab.reports._check import check_report
+from aiplat_lab.reports._run import about, run_report
 
 
 def _arguments() -> argparse.Namespace:
@@ -20,34 +23,33 @@ def _arguments() -> argparse.Namespace:
     actions = parser.add_subparsers(dest="action", required=True)
     run = actions.add_parser("run")
     run.add_argument("name")
-    run.add_argument("--since", default="7d")
-    run.add_argument("--until", default="now")
+    run.add_argument("--since", default=None)
+    run.add_argument("--until", default=None)
     run.add_argument("-p", "--parameter", action="append", default=[])
     run.add_argument("--out", type=Path, default=None)
+    run.add_argument("--timeout-s", type=_seconds, default=None)
+    run.add_argument("--snapshot", type=Path, default=None)
+    run.add_argument("--sha256", default="")
+    run.add_argument("--keep-snapshot", action="store_true", default=None)
+    check = actions.add_parser("check")
+    check.add_argument("folder", type=Path)
+    check.add_argument("--snapshot", type=Path, default=None)
     one = actions.add_parser("execute")
     one.add_argument("notebook", type=Path)
     one.add_argument("--out", type=Path, required=True)
-    for action in (run, one, actions.add_parser("list")):
+    for action in (run, check, one, actions.add_parser("list")):
         action.add_argument("--home", type=Path, default=None)
         action.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 
-def _parameters(words: list[str]) -> dict[str, object]:
-    """`key=value` words as parameters; a value that reads as JSON is taken as that.
-
-    Raises:
-        UsageError: a word has no `=`.
-    """
-    found: dict[str, object] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key.isidentifier():
-            raise UsageError(f"-p takes KEY=VALUE, not {word!r}")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return found
 
 
@@ -55,30 +57,62 @@ def _act(arguments: argparse.Namespace) -> list[dict[str, str]]:
     home = Home(arguments.home.expanduser().absolute()) if arguments.home else environment().home
     enter(home, headless=True)
     if arguments.action == "list":
-        return [{"report": name} for name in report_names()]
+        return [{"report": name, "about": about(name)} for name in report_names()]
     if arguments.action == "execute":
+        from aiplat_lab.reports._execute import execute  # papermill takes a second to load
+
         limits = home.load().reports
         notebook, out = arguments.notebook.absolute(), arguments.out.expanduser().absolute()
         execute(notebook, out, parameters={}, folder=notebook.parent, timeout_s=limits.timeout_s, max_output_mb=limits.max_output_mb)
         return [{"notebook": str(out)}]
+    given = arguments.snapshot.expanduser().absolute() if arguments.snapshot else None
+    if arguments.action == "check":
+        return check_report(arguments.folder.expanduser().absolute(), home=home, snapshot=given)
     out = arguments.out.expanduser().absolute() if arguments.out else None
     done = run_report(
-        arguments.name, home=home, since=arguments.since, until=arguments.until, parameters=_parameters(arguments.parameter), out=out
+        arguments.name,
+        home=home,
+        since=arguments.since,
+        until=arguments.until,
+        parameters=read_parameters(arguments.parameter),
+        out=out,
+        timeout_s=arguments.timeout_s,
+        snapshot=given,
+        sha256=arguments.sha256,
+        keep_snapshot=arguments.keep_snapshot,
     )
+    if done.status == "failed":
+        raise ReportError(f"the report says that it failed: {'; '.join(done.reasons)}; see {done.html}")
     return [
-        {"report": arguments.name, "html": str(done.html), "pdf": str(done.pdf), "json": str(done.json), "notebook": str(done.notebook)}
+        {
+            "report": arguments.name,
+            "folder": str(done.folder),
+            "status": "; ".join([done.status, *done.reasons]),
+            **{name: str(getattr(done, name)) for name in ("html", "pdf", "json", "notebook")},
+            **({"snapshot": str(done.snapshot)} if done.snapshot else {}),
+        }
     ]
+
+
+def _end(*_: object) -> None:
+    """SIGTERM ends a run as Ctrl-C does: its kernel is killed, what is half done is put away."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main() -> int:
     """Runs one action and gives the exit code: 0, 1 (it failed) or 2 (used wrongly)."""
     arguments = _arguments()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nbclient's watch over a kernel that died ends with an error of its own
+    signal.signal(signal.SIGTERM, _end)
     try:
         rows = _act(arguments)
     except AiplatError as error:
         sys.stderr.write(f"aiplat: {error.message}\n")
         return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        sys.stderr.write("aiplat: the run was ended before it was done; no report was written\n")
+        return 1
     if arguments.json:
         sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     else:

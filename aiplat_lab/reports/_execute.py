@@ -16,9 +16,12 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 from papermill.exceptions import PapermillException, PapermillExecutionError
 
-from aiplat_lab.core.errors import ReportError, shorten
+from aiplat_lab.core.errors import ReportError, redact, shorten
 
 _ENGINE = "aiplat-limited"
+_SMALL = frozenset({"status", "execute_input"})
+_START_S = 60
+"""The longest that a kernel may take to start."""
 
 
 class _OutputTooLarge(Exception):
@@ -31,12 +34,24 @@ class _LimitedClient(PapermillNotebookClient):  # type: ignore[misc]  # papermil
     most_bytes: int = 0
     _seen_bytes: int = 0
 
-    def output(self, outs: list[Any], msg: dict[str, Any], display_id: str, cell_index: int) -> Any:  # Any: nbclient's messages
-        """Counts an output message before it is kept."""
-        self._seen_bytes += len(json.dumps(msg["content"], default=str))
+    def process_message(self, msg: dict[str, Any], *args: Any, **options: Any) -> Any:  # Any: nbclient's messages
+        """Counts a message before it is kept: printed text, displays and their updates, and what widgets send."""
+        if msg["header"]["msg_type"] not in _SMALL:
+            self._seen_bytes += len(json.dumps(msg["content"], default=str)) + sum(len(part) for part in msg.get("buffers") or ())
         if self._seen_bytes > self.most_bytes:
+            self._kill_kernel()  # nbclient looks at what is raised here only when the cell ends, which a flood never does
             raise _OutputTooLarge
-        return super().output(outs, msg, display_id, cell_index)
+        return super().process_message(msg, *args, **options)
+
+    @property
+    def flooded(self) -> bool:
+        """Whether the outputs passed the size."""
+        return self._seen_bytes > self.most_bytes
+
+    def _kill_kernel(self) -> None:
+        process = getattr(getattr(self.km, "provisioner", None), "process", None)
+        if process is not None:
+            process.kill()
 
 
 class _LimitedEngine(Engine):  # type: ignore[misc]  # papermill comes without types
@@ -49,13 +64,19 @@ class _LimitedEngine(Engine):  # type: ignore[misc]  # papermill comes without t
         client = _LimitedClient(
             nb_man,
             kernel_name=kernel_name,
-            startup_timeout=60,
+            startup_timeout=max(1, min(_START_S, int(options["limit_s"]))),
+            shutdown_kernel="immediate",  # one that hangs would not answer a request
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its remarks on plain TCP and its own end concern no reader
             timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
             resources={"metadata": {"path": options["folder"]}},
         )
         client.most_bytes = options["most_bytes"]
-        client.execute()
+        try:
+            client.execute()
+        except DeadKernelError:
+            if client.flooded:
+                raise _OutputTooLarge from None
+            raise
 
 
 papermill_engines.register(_ENGINE, _LimitedEngine)
@@ -73,8 +94,9 @@ def execute(notebook: Path, output: Path, *, parameters: Mapping[str, Any], fold
         max_output_mb: the most that its outputs may hold together, in megabytes.
 
     Raises:
-        ReportError: a cell failed, the time was over, the outputs grew too large, or the notebook cannot be read. The
-            notebook as far as it got lies beside `output`, with `.failed` in its name, and `output` is not there.
+        ReportError: a cell failed, the time was over, the outputs grew too large, the kernel died, the disk is full, the run
+            was ended from outside, or the notebook cannot be read. The notebook as far as it got lies beside `output`, with
+            `.failed` in its name, and `output` is not there.
     """
     if not notebook.is_file():
         raise ReportError(f"there is no notebook {notebook}")
@@ -94,7 +116,7 @@ def execute(notebook: Path, output: Path, *, parameters: Mapping[str, Any], fold
         )
     except PapermillExecutionError as error:
         raise ReportError(
-            f"cell {error.exec_count} of {notebook.name} failed: {error.ename}: {shorten(error.evalue, 400)}; see {running}"
+            f"cell {error.exec_count} of {notebook.name} failed: {error.ename}: {shorten(redact(error.evalue), 400)}; see {running}"
         ) from None
     except CellTimeoutError:
         raise ReportError(f"{notebook.name} took longer than {timeout_s:.0f} s (reports.timeout_s in aiplat.toml); see {running}") from None
@@ -104,4 +126,10 @@ def execute(notebook: Path, output: Path, *, parameters: Mapping[str, Any], fold
         ) from None
     except (PapermillException, DeadKernelError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
         raise ReportError(f"{notebook.name} cannot be executed: {shorten(str(error), 400)}") from None
+    except RuntimeError as error:  # nbclient, for a kernel that does not come up
+        raise ReportError(f"{notebook.name} cannot be executed: {shorten(str(error), 400)}; see {running}") from None
+    except OSError as error:
+        raise ReportError(f"{notebook.name} cannot be written: {error.strerror or error}; see {running}") from None
+    except KeyboardInterrupt:
+        raise ReportError(f"{notebook.name} was ended from outside before it was done; see {running}") from None
     running.replace(output)

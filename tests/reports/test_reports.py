@@ -106,6 +106,7 @@ def test_an_empty_ledger_gives_a_report_that_says_so(home: Home, tmp_path: Path)
 def _notebook(path: Path, *cells: str) -> Path:
     book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
     book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    book.cells.insert(0, nbformat.v4.new_code_cell('snapshot = since = until = out = ""', metadata={"tags": ["parameters"]}))
     nbformat.write(book, path)
     return path
 
