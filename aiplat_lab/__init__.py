@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Any
 from aiplat_lab.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from aiplat_lab import prompts
     from aiplat_lab.client import achat, calls, chat, connect, embed, sql, stream
+    from aiplat_lab.evals import compare, evaluate
+    from aiplat_lab.reports import report
 
-__all__ = ["__version__", "achat", "calls", "chat", "connect", "embed", "sql", "stream"]
+__all__ = ["__version__", "achat", "calls", "chat", "compare", "connect", "embed", "evaluate", "prompts", "report", "sql", "stream"]
+
+_MODULES = {"prompts": "aiplat_lab.prompts"}
+"""Names that are modules of their own."""
+_HOMES = {"compare": "aiplat_lab.evals", "evaluate": "aiplat_lab.evals", "report": "aiplat_lab.reports"}
+"""Where a name comes from, for those that are not the client's."""
 
 
 def __getattr__(name: str) -> Any:  # Any: what a module of ours exports
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name in __all__:
-        return getattr(import_module("aiplat_lab.client"), name)
+        return getattr(import_module(_HOMES.get(name, "aiplat_lab.client")), name)
     raise AttributeError(f"module 'aiplat_lab' has no attribute {name!r}")
 
 

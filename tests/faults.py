@@ -9,6 +9,7 @@ Whatever follows an `@` in a model's name is ignored: `echo@a` and `echo@b` are 
 | model | what it does |
 |---|---|
 | `echo` | answers with the last user text; one token a word; honours `max_tokens` (finish reason `length`) |
+| `echo-Nms` | as `echo`, N milliseconds later |
 | `instant` | a fixed short text, 25 tokens in and 20 out |
 | `status-NNN` | that HTTP status; `status-429` with `Retry-After: 1` |
 | `status-429-no-header`, `status-429-date` | without `Retry-After`; with an HTTP date two seconds ahead |
@@ -100,7 +101,7 @@ def _content(content: Any) -> str:
 def _answer(name: str, body: dict[str, Any]) -> Answer:
     messages = body.get("messages") or []
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    if name == "echo":
+    if name == "echo" or name.startswith("echo-"):
         said = next((_content(m["content"]) for m in reversed(messages) if m["role"] == "user"), "")
         sent = sum(len(_content(m.get("content")).split()) for m in messages) + len(_content(body.get("system")).split())
         words = _words(said) or [""]
@@ -408,6 +409,8 @@ class FaultServer:
             return self._status(name, body, wire)
         if name == "hang":
             await asyncio.sleep(3600)
+        if name.startswith("echo-"):
+            await asyncio.sleep(int(name[5:-2]) / 1000)
         if name.startswith("slow-headers-"):
             await asyncio.sleep(float(name[13:-1]))
         if name == "context-length":

@@ -39,6 +39,26 @@ class Client:
         self._snapshot = snapshot
         self._sealed: SnapshotReader | None = None
 
+    @property
+    def home(self) -> Home:
+        """The home whose own gateway this asks, or in which copies are kept where it asks a shared one."""
+        return self._pool.target.home
+
+    @property
+    def url(self) -> str:
+        """The shared gateway's address; empty for the home's own."""
+        return self._pool.target.url
+
+    @property
+    def who(self) -> Attribution:
+        """Who asks, as far as the environment says."""
+        return self._who
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it reads a sealed snapshot and no gateway."""
+        return self._snapshot is not None
+
     # --- asking models ----------------------------------------------------------------------------------------------
 
     def chat(

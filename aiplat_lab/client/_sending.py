@@ -8,7 +8,7 @@ from typing import Any
 
 from aiplat_lab.client._wire import Reply, Target, unreachable
 from aiplat_lab.core.errors import AiplatError, CallLost, GatewayUnavailable, UsageError, from_wire
-from aiplat_lab.core.ids import new_id
+from aiplat_lab.core.ids import derived_id, id_time, is_id, new_id
 from aiplat_lab.core.types import Request
 
 MOST_SENDS = 5
@@ -39,7 +39,7 @@ class Sending:
 
     A call whose connection broke is sent again under the same id: the gateway answers it from the ledger when it was recorded.
     When a gateway was killed in the middle of it, nobody knows the answer, and the call is made once more under a new id that
-    names the lost one as its parent.
+    names the lost one as its parent; for a detached call that id follows from the lost one, so that it too is found again.
     """
 
     def __init__(self, request: Request, target: Target) -> None:
@@ -86,7 +86,9 @@ class Sending:
         if not isinstance(error, CallLost) or self._renewed or shown:
             raise error from None
         self._renewed = True
-        self.request = replace(self.request, call_id=new_id(), parent_id=self.request.call_id)
+        lost = self.request.call_id
+        again = derived_id(id_time(lost), lost, "again") if self.request.detached and is_id(lost) else new_id()
+        self.request = replace(self.request, call_id=again, parent_id=lost)
 
 
 def error_of(reply: Reply) -> AiplatError:

@@ -412,6 +412,11 @@ class Home:
         return self.path / "gateway.json"
 
     @property
+    def prompts(self) -> Path:
+        """The saved prompts as files, which the gateway writes and kernels read; the ledger is what counts."""
+        return self.path / "prompts"
+
+    @property
     def log_file(self) -> Path:
         """`gateway.log`."""
         return self.path / "gateway.log"

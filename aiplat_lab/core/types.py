@@ -127,6 +127,8 @@ class Request:
     call_id: str = field(default_factory=new_id)
     """Chosen by the client, so that a repeated send is recognised."""
     parent_id: str = ""
+    detached: bool = False
+    """Whether the gateway finishes and records the call though the caller has left; for a plain call, not for a stream."""
     wire: str = ""
     """The format of `body`: `openai.chat`, `openai.responses`, `openai.embeddings`, `anthropic.messages`, or empty."""
     body: Mapping[str, Json] | None = None
@@ -166,6 +168,7 @@ class Request:
             "attribution": self.attribution.to_json(),
             "call_id": self.call_id,
             "parent_id": self.parent_id,
+            "detached": self.detached,
             "wire": self.wire,
             "body": dict(self.body) if self.body is not None else None,
         }
@@ -189,6 +192,7 @@ class Request:
             attribution=Attribution.from_json(data.get("attribution") or {}),
             call_id=data.get("call_id") or new_id(),
             parent_id=data.get("parent_id") or "",
+            detached=bool(data.get("detached", False)),
             wire=data.get("wire") or "",
             body=data.get("body"),
         )

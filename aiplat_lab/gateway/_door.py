@@ -22,6 +22,7 @@ from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
 from aiplat_lab.gateway._metrics import Metrics
+from aiplat_lab.gateway._prompt_files import PromptFiles
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
 from aiplat_lab.ledger import Ledger
@@ -79,12 +80,19 @@ class Door:
     readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="aiplat-read"))
     recording: Lock = field(default_factory=Lock)
     """Held while a record is written that must be the first of its id."""
+    prompt_files: PromptFiles = field(init=False)
+    """The saved prompts as files of this home."""
     active: int = 0
     """Requests under way."""
+    detached: set[asyncio.Task[Response]] = field(default_factory=set)
+    """Calls that go on though whoever asked has left."""
     began: float = field(default_factory=time.monotonic)
     last_active: float = field(default_factory=time.monotonic)
     incidents: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     """What went wrong inside, the newest last."""
+
+    def __post_init__(self) -> None:
+        self.prompt_files = PromptFiles(self.home, self.ledger)
 
     async def handle(self, request: Request) -> Response:
         """`Gateway.handle`, counted."""
@@ -92,6 +100,21 @@ class Door:
             response = await self.gateway.handle(self._complete(request))
             note(response)
         return response
+
+    async def handle_detached(self, request: Request) -> Response:
+        """As `handle`, and the call is finished and recorded though the caller leaves; who asks again by its id gets the answer."""
+        task = asyncio.get_running_loop().create_task(self.handle(request))
+        self.active += 1
+        self.detached.add(task)
+        task.add_done_callback(self._landed)
+        return await asyncio.shield(task)
+
+    def _landed(self, task: asyncio.Task[Response]) -> None:
+        self.detached.discard(task)
+        self.active -= 1
+        self.last_active = time.monotonic()
+        if not task.cancelled():
+            task.exception()  # it is in the ledger; nobody may be left to hear of it
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UnknownCall, UsageError
 from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now
 from aiplat_lab.core.version import VERSION
@@ -78,6 +79,7 @@ _CALL: Fields = {
     "inputs": (list, "a list of texts"),
     "settings": (dict, "an object"),
     "stream": (bool, "true or false"),
+    "detached": (bool, "true or false"),
     "timeout_s": (int | float, "a number of seconds"),
     "attribution": (dict, "an object"),
     "call_id": (str, "a UUIDv7"),
@@ -116,8 +118,10 @@ async def create_call(door: Door, request: web.Request, caller: Caller) -> web.S
             raise AuthRefused("a virtual key is missing", policy="auth")
         asked = _as_key(asked, caller)
     if asked.stream:
+        if asked.detached:
+            raise UsageError("a stream cannot be detached: leave out 'stream' or 'detached'")
         return await send_events(door, request, asked, _Lines(), content_type="application/x-ndjson")
-    response = await door.handle(asked)
+    response = await (door.handle_detached(asked) if asked.detached else door.handle(asked))
     return json_reply(response.to_json(), headers=facts(response))
 
 
@@ -230,13 +234,22 @@ async def record(door: Door, request: web.Request, caller: Caller) -> web.Stream
     first = body.get("first") is True
 
     def work() -> Receipt:
-        with door.recording if first else nullcontext():
+        guarded = door.gateway.guards(kind)
+        with door.recording if first or guarded else nullcontext():
             if first:
                 _refuse_known(door, kind, rows)
-            return [door.ledger.record(kind, row) for row in rows][-1]
+            receipts = [_append(door, kind, row) for row in rows]
+            if guarded:
+                door.prompt_files.write(door.gateway.prompts)
+            return receipts[-1]
 
     receipt = await door.read(work)
     return json_reply({"seq": receipt.seq, "hash": receipt.hash})
+
+
+def _append(door: Door, kind: str, row: Mapping[str, Any]) -> Receipt:
+    door.gateway.admit(kind, row)
+    return door.ledger.record(kind, row)
 
 
 def _refuse_known(door: Door, kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -275,6 +288,23 @@ def _time(value: Json) -> datetime | None:
     except ValueError:
         raise UsageError(f"expires_at is {str(value)[:40]!r}; write a time such as 2027-01-31T00:00:00Z") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+# --- prompts ----------------------------------------------------------------------------------------------------------
+
+
+async def prompts(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/prompts`: versions and labels of every saved prompt."""
+    return json_reply({"prompts": door.gateway.prompts.to_json()})
+
+
+async def prompt(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/prompts/NAME@VERSION`: the text of a saved version; a label or a name alone means what it means now."""
+    reference = Reference.of(request.match_info["reference"])
+    version = door.gateway.prompts.resolve(reference)
+    filters = {"prompt": reference.name, "version": version}
+    rows = await door.read(lambda: door.ledger.view_rows("prompt_texts", filters))
+    return json_reply(plain_row(rows[0]))
 
 
 # --- the gateway ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from aiplat_lab.core.errors import (
     redact,
 )
 from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import Settings, secret
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Policy, Price, Provider, Request, Response, Usage, utc_now
@@ -35,7 +36,7 @@ from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, make
+from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Prompts, make
 from aiplat_lab.policies.budget import may_have_cost
 from aiplat_lab.prices import cost, load, price_for
 
@@ -119,6 +120,25 @@ class Gateway:
     def keys(self) -> KeyRing:
         """The virtual keys."""
         return next(policy for policy in self._policies if isinstance(policy, Auth)).keys
+
+    @property
+    def prompts(self) -> Shelf:
+        """Every saved prompt's versions and labels, as they stand now."""
+        return next(policy for policy in self._policies if isinstance(policy, Prompts)).shelf
+
+    def guards(self, kind: str) -> bool:
+        """Whether a policy judges records of this kind, so that they are written one after another."""
+        return any(kind in getattr(policy, "guards", ()) for policy in self._policies)
+
+    def admit(self, kind: str, row: Mapping[str, Any]) -> None:  # Any: JSON
+        """Lets a record pass that every policy that judges its kind admits.
+
+        Raises:
+            AiplatError: one does not.
+        """
+        for policy in self._policies:
+            if kind in getattr(policy, "guards", ()):
+                policy.admit(kind, row)  # type: ignore[attr-defined]  # whoever has `guards` has `admit`
 
     async def handle(self, request: Request) -> Response:
         """The answer to a chat or an embedding; a request whose `call_id` was answered before gets the same answer.

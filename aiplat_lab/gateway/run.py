@@ -20,7 +20,7 @@ from aiplat_lab.gateway._door import Door
 from aiplat_lab.gateway.pipeline import Gateway
 from aiplat_lab.gateway.process import LOG_BYTES, Address, Lock, open_log, read_address, write_address
 from aiplat_lab.gateway.reading import plain
-from aiplat_lab.gateway.server import Listening, fault, listen
+from aiplat_lab.gateway.server import GRACE_S, Listening, fault, listen
 from aiplat_lab.ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
     door = Door(home=home, settings=settings, ledger=ledger, gateway=Gateway(settings, ledger), started_at=utc_now(), fault=fault)
     listening: Listening | None = None
     try:
+        await door.read(lambda: door.prompt_files.write(door.gateway.prompts))
         listening = await listen(door)
         door.address = Address(
             pid=os.getpid(),
@@ -96,6 +97,8 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
         home.gateway_file.unlink(missing_ok=True)  # the next client starts another one, which waits for our lock
         if listening is not None:
             await listening.aclose()
+        if door.detached:
+            await asyncio.wait(door.detached, timeout=GRACE_S)
         await door.gateway.aclose()
         door.readers.shutdown(wait=False, cancel_futures=True)
     logger.info("stopped")

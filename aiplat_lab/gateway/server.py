@@ -86,6 +86,8 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/api/query", _own_routes.query, _OWN, _OWNER),
     ("POST", "/api/views/{name}", _own_routes.view, _OWN, _KEYS),
     ("POST", "/api/records", _own_routes.record, _OWN, _OWNER),
+    ("GET", "/api/prompts", _own_routes.prompts, _OWN, _KEYS),
+    ("GET", "/api/prompts/{reference}", _own_routes.prompt, _OWN, _KEYS),
     ("GET", "/api/status", _own_routes.status, _OWN, _KEYS),
     ("GET", "/api/models", _own_routes.models, _OWN, _KEYS),
     ("POST", "/api/keys", _own_routes.create_key, _OWN, _OWNER),

@@ -186,22 +186,22 @@ class Ledger:
             self._take(receipt, (digest for digest, _ in before))
             if kind == "call":
                 self._open_calls.pop(prepared.id, None)
+            for kinds, told in self._watchers:
+                if kind in kinds:
+                    told(kind, row)
             spool = self._writing()
             if spool.size > _SEGMENT_BYTES:
                 self._next_segment()
         spool.sync()
-        if kind != "call":
-            for kinds, told in self._watchers:
-                if kind in kinds:
-                    told(kind, row)
         return receipt
 
     def watch(self, kinds: Iterable[str], told: Callable[[str, Row], None]) -> None:
-        """Tells of each record of these kinds from now on, once it is acknowledged, in the thread that recorded it.
+        """Tells of every record of these kinds from now on, in the order of the chain, as soon as it stands there.
 
         Args:
             kinds: kinds of records; calls are not told.
-            told: takes the kind and the row; it is quick, does not raise, and is ready for any thread.
+            told: takes the kind and the row. It is told by whichever thread records, while others wait to write: it is quick, does
+                not raise, and leaves the ledger alone.
         """
         self._watchers.append((frozenset(kinds), told))
 

@@ -105,17 +105,18 @@ def _running(answer: Answer) -> dict[str, Any]:  # Any: JSON
 
 
 def footer(answer: Answer) -> str:
-    """The one line under an answer: model, tokens, cost, time, cache, call."""
+    """The one line under an answer: model, prompt, tokens, cost, time, cache, call."""
     response = answer.response
     call = f"call {answer.request.call_id[-8:]}"
     if response is None:
         policy = str(answer.error.details.get("policy") or "") if answer.error else ""
         said = f"refused by {policy}, nothing spent" if answer.status == "refused" and policy else answer.status
-        return " · ".join([said, answer.request.model, call])
+        return " · ".join([said, answer.request.model, *_prompt(answer.request), call])
     usage = response.usage
     tokens = f"{usage.total_input_tokens:,} → {usage.total_output_tokens:,} tokens" if usage else "tokens unknown"
     parts = [
         _model(answer.request.model, response),
+        *_prompt(answer.request),
         tokens,
         _cost(answer, response),
         seconds(response.latency_s),
@@ -133,6 +134,11 @@ def footer(answer: Answer) -> str:
 def _model(asked: str, response: Response) -> str:
     answered = response.response_model
     return answered if not asked or not answered or answered == asked.rpartition("/")[2] else f"{asked} ({answered})"
+
+
+def _prompt(request: Request) -> list[str]:
+    who = request.attribution
+    return [f"{who.prompt_name}@{who.prompt_version}"] if who.prompt_name else []
 
 
 def _cost(answer: Answer, response: Response) -> str:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import Client, connect
 from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, UsageError
@@ -17,7 +17,7 @@ from aiplat_lab.magic import _formats
 from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
 from aiplat_lab.magic._interpolate import interpolate
 from aiplat_lab.magic._live import Live
-from aiplat_lab.magic._options import Format, Options, parse
+from aiplat_lab.magic._options import Format, Options, parse, split
 from aiplat_lab.magic._place import Place, place
 from aiplat_lab.magic._reply import Reply, not_json
 
@@ -63,6 +63,8 @@ class Session:
         metadata = {
             "jupyter_ai": {"provider_id": call.get("provider", ""), "model_id": call.get("response_model") or call.get("model", "")}
         }
+        if call.get("prompt_name"):
+            metadata["aiplat"] = {"prompt_name": call["prompt_name"], "prompt_version": call["prompt_version"]}
         self.shell.display_pub.publish(dict(data), metadata, transient={"display_id": display_id}, update=update)
 
     def _ask_status(self) -> None:
@@ -182,25 +184,58 @@ def run(magics: AiMagics, line: str, body: str) -> None:
         AiplatError: as its kind says; one line, and the cell has failed.
     """
     options = parse(line)
-    if not body.strip():
+    if not body.strip() and not options.prompt:
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
     here = place(session.shell, session.environment)
-    prompt = interpolate(body.strip("\n").rstrip(), variables(session.shell), strict=here.headless, lenient=options.lenient)
-    for warning in prompt.warnings:
+    asked = _of_prompt(session, options, here, body) if options.prompt else _of_text(session, options, here, body)
+    for warning in asked.warnings:
         sys.stderr.write(f"%%ai: {warning}\n")
-    form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
-    text = f"{prompt.text}\n\n{form}" if form else prompt.text
-    request = Request(
-        model=model_name(magics, options.model),
-        messages=(*((Message("system", options.system),) if options.system else ()), Message("user", text)),
-        settings=dict(options.settings),
+    request = replace(
+        asked.request,
+        model=model_name(magics, options.model or asked.request.model),
         stream=options.stream if options.stream is not None else not here.headless,
         cache=options.cache,
         timeout_s=options.timeout_s,
-        attribution=attribution(session, options, here),
     )
     Cell(session, options, here, request).run()
+
+
+class _Asked(NamedTuple):
+    """What a cell's text asks."""
+
+    request: Request
+    warnings: tuple[str, ...]
+
+
+def _of_text(session: Session, options: Options, here: Place, body: str) -> _Asked:
+    """A cell whose text is the prompt."""
+    prompt = interpolate(body.strip("\n").rstrip(), variables(session.shell), strict=here.headless, lenient=options.lenient)
+    form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
+    text = f"{prompt.text}\n\n{form}" if form else prompt.text
+    request = Request(
+        model="",
+        messages=(*((Message("system", options.system),) if options.system else ()), Message("user", text)),
+        settings=dict(options.settings),
+        attribution=attribution(session, options, here),
+    )
+    return _Asked(request, prompt.warnings)
+
+
+def _of_prompt(session: Session, options: Options, here: Place, body: str) -> _Asked:
+    """A cell that gives values to a saved prompt. Its words stay as they were saved: nothing is added to them."""
+    from aiplat_lab.magic._saved import prompted  # brings the template engine, which other cells do not need
+
+    if options.system:
+        raise UsageError("--system has no place beside --prompt: the saved prompt has its own messages. Leave it out.")
+    asked = prompted(options.prompt, body, variables(session.shell), session.client, strict=here.headless, lenient=options.lenient)
+    request = asked.prompt.request(asked.values, settings=options.settings, attribution=attribution(session, options, here))
+    return _Asked(request, asked.warnings)
+
+
+def asks_prompt(line: str) -> bool:
+    """Whether a line names a saved prompt, so that it asks without a text below it."""
+    return any(not word.quoted and word.text.partition("=")[0] == "--prompt" for word in split(line))
 
 
 def attribution(session: Session, options: Options, here: Place) -> Attribution:

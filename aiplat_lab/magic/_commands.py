@@ -75,6 +75,19 @@ def _models(magics: AiMagics, words: Sequence[str]) -> None:
     _show(magics, rows, "Own providers and models stand in aiplat.toml; then name one in a cell: %%ai provider/model")
 
 
+def _prompts(magics: AiMagics, words: Sequence[str]) -> None:
+    _no_more("prompts", words)
+    from aiplat_lab import prompts  # brings the template engine, which other commands do not need
+
+    shelf = prompts.shelf(magics.session().client)
+    rows = [
+        {"prompt": name, "latest": entry.latest, "labels": ", ".join(f"{label} → {at}" for label, at in entry.labels.items())}
+        for name, entry in shelf.entries.items()
+    ]
+    rows.extend({"prompt": name, "latest": "", "labels": "of the library"} for name in prompts.library_names() if name not in shelf.entries)
+    _show(magics, rows, "%%ai --prompt NAME[@label] asks one; `aiplat prompts` saves and compares them.")
+
+
 def _prices(magics: AiMagics, deployment: Mapping[str, Any]) -> str:  # Any: JSON
     currency, rate = magics.session().money()
     given, taken = (deployment.get(f"{side}_usd_per_mtok") for side in ("input", "output"))
@@ -179,6 +192,7 @@ def _no_more(name: str, words: Sequence[str]) -> None:
 COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "list": _models,
     "models": _models,
+    "prompts": _prompts,
     "status": _status,
     "last": _last,
     "cost": _cost,

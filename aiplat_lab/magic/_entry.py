@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def ai(magics: AiMagics, line: str, cell: str | None) -> None:
-    """Runs `%ai line`, or `%%ai line` over `cell`.
+    """Runs `%ai line`, or `%%ai line` over `cell`; `%ai --prompt NAME` asks, with the notebook's variables alone.
 
     Raises:
         AiplatError: shown without a traceback.
     """
     try:
-        if cell is None:
+        if cell is None and not _cell.asks_prompt(line):
             _commands.run(magics, line)
         else:
-            _cell.run(magics, line, cell)
+            _cell.run(magics, line, cell or "")
     except AiplatError as error:
         raise one_line(error) from None
     except KeyboardInterrupt:

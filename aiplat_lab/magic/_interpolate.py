@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import secrets
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -131,12 +132,15 @@ class _Pass:
             self._note_missing(found, name)
             return written
         value = self.names[name]
-        if path == name and isinstance(value, ModuleType | FunctionType | BuiltinFunctionType | type):
+        if path == name and not is_value(value):
             self.missing.append(f"{written} names a {_kind(value)}, not a value")
             return written
         value = self._follow(value, path[len(name) :], written)
         _refuse_environment(value, written)
-        return _as_text(value, found["conversion"], found["spec"], written)
+        return self._written(value, found)
+
+    def _written(self, value: Any, found: re.Match[str]) -> str:  # Any: the user's values
+        return _as_text(value, found["conversion"], found["spec"], found[0])
 
     def _follow(self, value: Any, steps: str, written: str) -> Any:  # Any: the user's values
         for step in _STEP.finditer(steps):
@@ -199,12 +203,83 @@ def interpolate(text: str, names: Mapping[str, Any], *, strict: bool = False, le
     code = tuple(found.span() for found in _CODE.finditer(text)) if "`" in text or "~~~" in text else ()
     one = _Pass(text, names, code)
     one.run()
+    return Prompt("".join(one.pieces), _warnings(one, strict=strict, lenient=lenient))
+
+
+def _warnings(one: _Pass, *, strict: bool, lenient: bool) -> tuple[str, ...]:
     missing = () if lenient else tuple(dict.fromkeys(one.missing))
     if missing and strict:
         raise PromptError(
             f"{missing[0]} Nothing was sent. Define it, double its braces to send it as it stands, or add --lenient to the first line."
         )
-    return Prompt("".join(one.pieces), tuple(f"{shorten(one, 300)} It was sent as it stands." for one in missing))
+    return tuple(f"{shorten(name, 300)} It was sent as it stands." for name in missing)
+
+
+class _Holding(_Pass):
+    """A pass that writes a mark for each value and keeps the value."""
+
+    __slots__ = ("held", "mark")
+
+    def __init__(self, text: str, names: Mapping[str, Any], code: tuple[tuple[int, int], ...]) -> None:  # Any: as in `_Pass`
+        super().__init__(text, names, code)
+        self.held: list[Any] = []  # Any: the user's values
+        self.mark = secrets.token_hex(4)
+
+    def _written(self, value: Any, found: re.Match[str]) -> str:  # Any: the user's values
+        bare = found["conversion"] is None and found["spec"] is None and not _frames.is_frame(value)
+        self.held.append(value if bare else _as_text(value, found["conversion"], found["spec"], found[0]))
+        return f"\ue000{self.mark}{len(self.held) - 1}\ue001"
+
+
+class Held(NamedTuple):
+    """A text whose references are held back, so that it can be read as YAML before its values come in."""
+
+    text: str
+    """With a mark in place of each reference."""
+    mark: str
+    values: tuple[Any, ...]  # Any: the user's values
+    warnings: tuple[str, ...]
+
+    def fill(self, read: Any) -> Any:  # Any: JSON, then the user's values
+        """What was read, with the values in it. A text that is one reference alone becomes the value itself."""
+        if isinstance(read, Mapping):
+            return {self.fill(key): self.fill(value) for key, value in read.items()}
+        if isinstance(read, list):
+            return [self.fill(one) for one in read]
+        if not isinstance(read, str) or not self.values:
+            return read
+        marks = re.compile(rf"\ue000{self.mark}(\d+)\ue001")
+        alone = marks.fullmatch(read.strip())
+        if alone is not None:
+            return self.values[int(alone[1])]
+        return marks.sub(lambda found: _as_text(self.values[int(found[1])], None, None, "the reference"), read)
+
+
+def hold(text: str, names: Mapping[str, Any], *, strict: bool = False, lenient: bool = False) -> Held:  # Any: the user's values
+    """`text` as for `interpolate`, with its references held back.
+
+    Raises:
+        PromptError: as `interpolate`.
+    """
+    code = tuple(found.span() for found in _CODE.finditer(text)) if "`" in text or "~~~" in text else ()
+    one = _Holding(text, names, code)
+    one.run()
+    return Held("".join(one.pieces), one.mark, tuple(one.held), _warnings(one, strict=strict, lenient=lenient))
+
+
+def is_value(value: Any) -> bool:  # Any: the user's values
+    """Whether a variable of the notebook can stand in a prompt: no module, class or function."""
+    return not isinstance(value, ModuleType | FunctionType | BuiltinFunctionType | type)
+
+
+def as_value(value: Any, *, text: bool) -> Any:  # Any: the user's values
+    """A value for a variable of a prompt; a data frame as a text where the variable takes one.
+
+    Raises:
+        PromptError: it is the environment, or a frame that cannot be written.
+    """
+    _refuse_environment(value, "the value")
+    return _as_text(value, None, None, "the frame") if text and _frames.is_frame(value) else value
 
 
 def _is_reference(found: re.Match[str]) -> bool:

@@ -61,6 +61,9 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
             %%ai -f json -o parts --tag topic=refunds
             Give the order number and the amount of: {mail}
 
+            %%ai --prompt summarise@production
+            text: {mail}
+
             %%ai --completion --stop "\\n" --max-tokens 4
             Ticket: I was charged twice.
             Team:
@@ -76,6 +79,7 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
             -m, --model NAME|JSON   the model, or settings as JSON: -m {"temperature": 0.2}
             -f, --format FORMAT     markdown, text, code, json, html or math
             -o, --out NAME          keep the reply: text, .json, .df, .usage, .cost, .call_id, .request
+            --prompt NAME[@X]       ask a saved prompt; the cell gives its variables, such as `text: {mail}`
             --system TEXT           a system message
             --temperature N   --max-tokens N   --seed N   --stop TEXT   --timeout SECONDS
             --fresh                 ask again although the answer is known; --cache auto|on|refresh|off
@@ -88,7 +92,7 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
         Running a cell again costs nothing while its prompt, model and settings are the same: the answer comes from the
         ledger, and the line under it says so. Interrupt the kernel to cancel a call. The last reply is in `_ai`.
 
-        Commands: %ai list, models, status, last, cost, cancel, version, help
+        Commands: %ai list, models, prompts, status, last, cost, cancel, version, help
         """
         from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for
 

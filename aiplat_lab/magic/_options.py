@@ -44,6 +44,8 @@ class Options:
     team: str = ""
     project: str = ""
     lenient: bool = False
+    prompt: str = ""
+    """A saved prompt, which the cell's text gives values."""
 
 
 class _Word(NamedTuple):
@@ -286,6 +288,7 @@ OPTIONS: tuple[_Option, ...] = (
     _Option(("-m", "--model", "--model-parameters"), "NAME|JSON", "the model; or settings as JSON", _keep_model_or_settings, repeats=True),
     _Option(("-f", "--format"), "FORMAT", "markdown, text, code, json, html or math", _one_of("format", FORMATS, {"md": "markdown"})),
     _Option(("-o", "--out"), "NAME", "keep the reply in this variable", _keep_out),
+    _Option(("--prompt",), "NAME[@X]", "ask a saved prompt, by version or label; the cell gives its variables", _text("prompt")),
     _Option(("--system",), "TEXT", "a system message, in quotes", _text("system")),
     _Option(("--temperature",), "NUMBER", "0 repeats, higher varies", _keep_temperature),
     _Option(("--max-tokens",), "N", "the longest answer, in tokens", _whole("max_tokens", 1)),

@@ -1,7 +1,8 @@
 """The rules of the gateway, one file each: a policy has `before(call)` and `after(call)`.
 
 A plug-in's policy is registered as `@register("policy", name)` and made as `cls(settings, ledger, clock=clock)`; it runs after
-`residency` and before `cache`.
+`prompt` and before `cache`. One that keeps state folded from records hears of new ones by `ledger.watch(kinds, …)`, and has a say
+in what may be recorded by `guards`, the kinds, and `admit(kind, row)`, which raises.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies.auth import Auth, Key, KeyRing, NewKey
 from aiplat_lab.policies.budget import Budget
 from aiplat_lab.policies.cache import Cache
+from aiplat_lab.policies.prompt import Prompts
 from aiplat_lab.policies.residency import Residency
 
 FIRST = ("auth", "residency")
+THEN = ("prompt",)
 LAST = ("cache", "budget")
 
 
 def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple[Policy, ...]:
     """The policies in the order of their `before`."""
-    order = (*FIRST, *(name for name in names("policy") if name not in {*FIRST, *LAST}), *LAST)
+    ours = {*FIRST, *THEN, *LAST}
+    order = (*FIRST, *THEN, *(name for name in names("policy") if name not in ours), *LAST)
     return tuple(find("policy", name)(settings, ledger, clock=clock) for name in order)
 
 
-__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "NewKey", "Residency", "make"]
+__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "NewKey", "Prompts", "Residency", "make"]

@@ -22,6 +22,7 @@ _MAX_KEPT_BYTES = 64 * 1024 * 1024
 _ON_BY_ITSELF = frozenset({"magic", "report", "eval", "python", "cli", "widget"})
 _COMPLETE = frozenset({"stop", "tool_calls"})
 _HARMLESS_FLAGS = frozenset({"retried", "no_price", "no_usage", "over_budget", "over_reservation", "max_tokens_fitted"})
+_REPEATS = ("epoch", "draw")
 _ZERO = Decimal(0)
 
 
@@ -59,7 +60,9 @@ class Cache:
         mode = self._mode(call.request)
         if mode == "off":
             return
-        key = (call.request.attribution.team, call.state.get("request_hash") or request_document(call.request).hash)
+        who = call.request.attribution
+        asked = call.state.get("request_hash") or request_document(call.request).hash
+        key = (who.team, asked + repeat(who.surface, who.tags))
         call.state[self.name] = key
         call.cache = "miss"
         if mode == "refresh":
@@ -125,7 +128,8 @@ class Cache:
         for row in reversed(rows):
             at = row["ended_at"]
             at = at if at.tzinfo else at.replace(tzinfo=UTC)
-            self._put((row["team"] or "", row["request_hash"]), _Entry(row["call_id"], at, None))
+            asked = row["request_hash"] + repeat(row["surface"], {name: row[name] or "" for name in _REPEATS})
+            self._put((row["team"] or "", asked), _Entry(row["call_id"], at, None))
 
     def _put(self, key: tuple[str, str], entry: _Entry) -> None:
         self._drop(key)
@@ -155,6 +159,12 @@ class Cache:
     def _drop(self, key: tuple[str, str]) -> None:
         self._forget(key)
         self._index.pop(key, None)
+
+
+def repeat(surface: str | None, tags: Mapping[str, str]) -> str:
+    """What tells the repeats of one question in an evaluation apart: its later epochs and draws never read each other's answers."""
+    later = [f"{name}={tags[name]}" for name in _REPEATS if tags.get(name) not in (None, "", "1")]
+    return "#" + ",".join(later) if surface == "eval" and later else ""
 
 
 def keepable(call: Call) -> bool:

@@ -45,17 +45,18 @@ def scores(values: ArrayLike, name: str = "scores", *, least: int = 1) -> Array:
     return found
 
 
-def pair(a: ArrayLike, b: ArrayLike, *, least: int = 1) -> tuple[Array, Array]:
+def pair(a: ArrayLike, b: ArrayLike, *, names: tuple[str, str] = ("A", "B"), least: int = 1) -> tuple[Array, Array]:
     """Both as vectors of one length, so that item i of both is the same sample."""
-    first, second = scores(a, "A", least=least), scores(b, "B", least=least)
-    same_length(first.size, second.size)
+    first, second = scores(a, names[0], least=least), scores(b, names[1], least=least)
+    same_length(first.size, second.size, names=names)
     return first, second
 
 
-def same_length(first: int, second: int) -> None:
+def same_length(first: int, second: int, *, names: tuple[str, str] = ("A", "B")) -> None:
     """Refuses two sides that cannot be paired."""
     if first != second:
-        raise UsageError(f"A has {first} samples and B has {second}: paired samples must be the same ones, in the same order.")
+        sizes = f"{names[0]} has {first} and {names[1]} has {second}"
+        raise UsageError(f"{sizes} samples: paired samples must be the same ones, in the same order.")
 
 
 def within(values: Array, low: float, high: float, *, name: str = "scores") -> Array:

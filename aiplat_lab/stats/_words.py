@@ -11,20 +11,29 @@ _MINUS = "−"
 def places(values: Iterable[float], against: Iterable[float] = (0.0,), *, most: int = 6, least: int = 0) -> int:
     """The fewest decimals that keep each of `values` on its side of each of `against`."""
     numbers, bars = list(values), list(against)
+    hair = 1e-9 * max(abs(number) for number in numbers)
     for decimals in range(least, most):
-        if all(_side(round(v, decimals), round(bar, decimals)) == _side(v, bar) for v in numbers for bar in bars):
+        if all(_side(rounded(v, decimals), rounded(bar, decimals), 0.0) == _side(v, bar, hair) for v in numbers for bar in bars):
             return decimals
     return most
 
 
-def _side(value: float, bar: float) -> int:
-    return (value > bar) - (value < bar)
+def _side(value: float, bar: float, hair: float) -> int:
+    """-1, 0 or 1 for below, at and above; a difference of a `hair` is rounding, not a side."""
+    return 0 if abs(value - bar) <= hair else 1 if value > bar else -1
+
+
+def rounded(value: float, decimals: int) -> float:
+    """`value` with so many decimals, halves away from zero as people round."""
+    power = 10.0**decimals
+    return math.copysign(math.floor(abs(value) * power * (1 + 1e-12) + 0.5) / power, value)
 
 
 def number(value: float, decimals: int, *, sign: bool = False) -> str:
     """`value` with so many decimals, and a true minus sign."""
-    text = f"{abs(round(value, decimals)) + 0.0:.{decimals}f}"
-    if round(value, decimals) == 0:
+    near = rounded(value, decimals)
+    text = f"{abs(near):.{decimals}f}"
+    if near == 0:
         return text
     return (_MINUS if value < 0 else "+" if sign else "") + text
 

@@ -52,7 +52,7 @@ def kappa_table(
     Args:
         categories: all labels in order; in sorted order unless given.
     """
-    _check.same_length(len(first), len(second))
+    _check.same_length(len(first), len(second), names=("the first rater", "the second"))
     known = list(categories) if categories is not None else _sorted({*first, *second})
     place = {label: i for i, label in enumerate(known)}
     table = np.zeros((len(known), len(known)), dtype=np.int64)

@@ -341,7 +341,11 @@ def _opening(c: Comparison, margin: str) -> str:
         return f"Cannot tell whether {b} is better or worse than {a}"
     if c.shown:
         return f"{b} is worse than {a}, but by less than the margin of {margin}"
-    return f"{b} is not worse than {a} by more than the margin of {margin}"
+    return f"{b} is not worse than {a}{_beyond(c, margin)}"
+
+
+def _beyond(c: Comparison, margin: str) -> str:
+    return f" by more than the margin of {margin}" if c.margin > 0 else ""
 
 
 def _scale(c: Comparison) -> float:
@@ -359,7 +363,7 @@ def _printed(c: Comparison) -> tuple[str, str, str, str]:
     scale = _scale(c)
     values = [c.difference * scale, c.low * scale, c.high * scale]
     tolerated = c.margin * scale * (1 if c.lower_is_better else -1)
-    least = 0 if scale == 100 else _digits(values)
+    least = _digits(values) if scale == 1 else int(values[2] - values[1] < 10)
     decimals = _words.places(values, (0.0, tolerated), least=least, most=least + 6)
     texts = [_words.number(value, decimals, sign=True) for value in values]
     return _with_unit(texts[0], c.unit), texts[1], texts[2], _with_unit(f"{c.margin * scale:.6g}", c.unit)
@@ -416,14 +420,15 @@ def gate_verdict(comparison: Comparison, margin: float | None = None) -> GateVer
 
 def _gate_reason(c: Comparison, outcome: GateOutcome) -> str:
     difference, low, high, margin = _printed(c)
+    a, b, beyond = c.name_a, c.name_b, _beyond(c, margin)
     found = f"{difference}, {_words.percent(c.level)} interval {low} to {high}, {_basis(c)}"
     if outcome == "pass":
-        return f"Pass: {c.name_b} is not worse than {c.name_a} by more than the margin of {margin} ({found})."
+        return f"Pass: {b} is not worse than {a}{beyond} ({found})."
     if outcome == "regression":
-        return f"Regression: {c.name_b} is worse than {c.name_a} by more than the margin of {margin} ({found})."
+        return f"Regression: {b} is worse than {a}{beyond} ({found})."
+    if c.shown:
+        return f"Inconclusive: {b} is worse than {a}, but whether{beyond} is open ({found})."
     more = ""
     if c.samples_needed is not None and c.samples_needed > c.n:
         more = f"; about {_words.about(c.samples_needed)} samples would settle it if the two are equally good"
-    if c.shown:
-        return f"Inconclusive: {c.name_b} is worse than {c.name_a}, but whether by more than the margin of {margin} is open ({found})."
-    return f"Inconclusive: a drop of more than the margin of {margin} can neither be shown nor excluded ({found}){more}."
+    return f"Inconclusive: that {b} is worse than {a}{beyond} can neither be shown nor excluded ({found}){more}."

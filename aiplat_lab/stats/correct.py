@@ -45,7 +45,7 @@ def calibration(people: ArrayLike, judge: ArrayLike) -> Calibration:
     Raises:
         UsageError: people passed none, or failed none, so that one side of the judge is unknown.
     """
-    truth, found = _check.pair(people, judge)
+    truth, found = _check.pair(people, judge, names=("people", "judge"))
     _check.binary(truth, "people"), _check.binary(found, "judge")
     yes, no = int(truth.sum()), int((1 - truth).sum())
     if not yes or not no:
@@ -102,7 +102,7 @@ def ppi_mean(people: ArrayLike, judge: ArrayLike, judge_alone: ArrayLike, *, lev
         judge_alone: the judge's scores of other samples, which people did not label.
         weight: how far the judge is trusted: 1 is plain PPI, 0 people alone; by default what gives the narrowest interval.
     """
-    truth, seen = _check.pair(people, judge, least=2)
+    truth, seen = _check.pair(people, judge, names=("people", "judge"), least=2)
     alone = _check.scores(judge_alone, "judge_alone", least=2)
     z = two_sided_z(_check.open_share(level, "level"))
     trust = _best_weight(truth, seen, alone) if weight is None else weight

@@ -18,6 +18,8 @@ EXACT_UNITS = 15
 """Up to so many units that differ, all 2^15 sign flips are counted; beyond, they are drawn."""
 
 _CHUNK = 1 << 21
+_BUDGET = 4 * 10**8
+_FEWEST_DRAWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def sign_flip_test(differences: ArrayLike, *, clusters: Labels | None = None, dr
     """The paired permutation test: if neither side is better, the sign of each difference is a coin toss.
 
     Samples of one cluster are flipped together. Exact up to `EXACT_UNITS` units that differ; beyond, `draws` flips are
-    drawn from `seed`, and the p-value counts the observed one among them, so it is never zero.
+    drawn from `seed` (fewer, but 2,000 at least, for more than 20,000 units), and the p-value counts the observed one among
+    them, so it is never zero.
     """
     values = _check.scores(differences, "differences")
     _check.count(draws, "draws", least=1)
@@ -138,6 +141,7 @@ def sign_flip_test(differences: ArrayLike, *, clusters: Labels | None = None, dr
         for unit in np.abs(units):
             sums = np.concatenate([sums - unit, sums + unit])
         return SignFlip(mean, float(np.mean(np.abs(sums) >= observed)), True, sums.size, units.size)
+    draws = max(min(draws, _FEWEST_DRAWS), min(draws, _BUDGET // units.size))
     extreme = _drawn_extremes(np.abs(units), observed, draws, np.random.default_rng(seed))
     return SignFlip(mean, (extreme + 1) / (draws + 1), False, draws, units.size)
 

@@ -48,16 +48,17 @@ class Verdict:
     votes_needed: int | None
     """About how many more votes until a winner at the present rate, ties included; None when none is in sight."""
     largest_missed: float
-    """A lead larger than this (share of votes, 0.2 is 60 to 40) is excluded by now."""
+    """The largest lead of one variant over another that is not excluded yet, as a share of their votes: 0.2 is 60 to 40."""
     sentence: str
 
 
 def vote_verdict(wins: Mapping[str, int], *, ties: int = 0, level: float = 0.95, smallest_lead: float = SMALLEST_LEAD) -> Verdict:
     """The verdict of a preference test with two or more variants, after any number of votes and looks.
 
-    Ties count for neither. Each variant is compared with each other one on the votes for these two; a winner must beat
-    every other. With k variants each pair is tested at α/(k−1): whoever is truly best, a false winner must first have won a
-    false victory over it, and it takes part in k−1 pairs, so a false winner is ever declared with a chance of at most α.
+    Votes must be independent: many votes of one person on one input are not. Ties count for neither. Each variant is
+    compared with each other one on the votes for these two, and a winner must beat every other. With k variants each
+    pair is tested at α/(k−1): whoever is truly best, a false winner must first have won a false victory over it, and it
+    takes part in k−1 pairs, so a false winner is ever declared with a chance of at most α.
 
     Args:
         wins: votes by variant; at least two variants.

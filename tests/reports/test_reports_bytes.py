@@ -95,3 +95,19 @@ def test_the_list_says_what_each_report_shows(home: Home) -> None:
     rows = {row["report"]: row["about"] for row in json.loads(done.stdout)}
     assert set(rows) >= {"compliance", "cost", "model-comparison", "platform-review", "prompt-comparison", "regression"}
     assert all(rows.values())
+
+
+@pytest.mark.slow
+def test_a_notebook_runs_a_report_and_shows_it(home: Home, tmp_path: Path) -> None:
+    import aiplat_lab
+    from aiplat_lab.core.errors import UsageError
+
+    shown = aiplat_lab.report("regression", margin=0.1, out=tmp_path / "out")
+    assert shown.status == "complete" and shown.pdf.is_file() and shown.json.is_file()
+    assert "not evidenced" in shown.summary[0] and "not evidenced" in repr(shown)
+    page = shown._repr_html_()
+    assert page.startswith("<iframe") and "sandbox" in page and "<script" not in page
+    with pytest.raises(UsageError, match="regression"):
+        aiplat_lab.report("regresion")
+    with pytest.raises(UsageError, match="margin"):
+        aiplat_lab.report("regression", margn=1)

@@ -14,11 +14,13 @@ KINDS: Mapping[str, Kind] = {
             "name": Field("text", "what people call it", required=True),
             "evalset": Field("text", "the evalset's name", required=True),
             "evalset_hash": Field("text", "SHA-256 of its content, which is its version", required=True),
+            "evalset_path": Field("text", "its file, for one that is not shipped"),
             "samples": Field("whole", "how many samples it has", required=True),
             "epochs": Field("whole", "how often each is asked", required=True),
             "prompt_name": Field("text", "the prompt"),
             "prompt_version": Field("text", "its version"),
-            "prompt_hash": Field("text", "SHA-256 of what was asked, for a prompt that is not in the registry"),
+            "prompt_hash": Field("text", "SHA-256 of the prompt; for a function, of all that it asks"),
+            "prompt_text": Field("text", "what the prompt is found by when the run is taken up again: name, path or template"),
             "model": Field("text", "the model that was asked", required=True),
             "settings": Field("json", "settings of the requests"),
             "scorers": Field("json", "the names of the scorers, the main one first", required=True),
@@ -28,6 +30,7 @@ KINDS: Mapping[str, Kind] = {
             "user_id": Field("text", "who"),
             "notebook": Field("text", "where"),
             "seed": Field("whole", "what resampling starts from"),
+            "cache": Field("text", "whether answers may come from the cache"),
         },
     ),
     "eval_sample": Kind(
@@ -49,6 +52,9 @@ KINDS: Mapping[str, Kind] = {
             "cost_usd": Field("usd", "what the answer cost"),
             "latency_s": Field("number", "how long it took"),
             "cached": Field("bool", "whether the answer came from the cache"),
+            "answered": Field("bool", "whether there is an answer, whatever became of its scores"),
+            "attempt": Field("whole", "how often it was tried, from 1"),
+            "errors": Field("json", "for each scorer that failed, how"),
         },
     ),
     "eval_end": Kind(
@@ -56,7 +62,9 @@ KINDS: Mapping[str, Kind] = {
         "eval_ends",
         {
             "run_id": Field("text", "the run", required=True),
-            "status": Field("text", "`complete`, `capped`, `interrupted` or `failed`", required=True),
+            "status": Field(
+                "text", "`complete`; `errors` where samples have no answer; `capped`, `interrupted` or `failed`", required=True
+            ),
             "reason": Field("text", "why it is not complete"),
         },
     ),

@@ -130,7 +130,8 @@ VIEWS: Mapping[str, View] = {
     "cache_index": View(
         "Answers that the exact cache may give again: complete, asked for with the cache on, and not answers from the cache "
         "themselves; newest first.",
-        "SELECT request_hash, team, call_id::VARCHAR AS call_id, response_hash, ended_at FROM calls "
+        "SELECT request_hash, team, call_id::VARCHAR AS call_id, response_hash, ended_at, surface, tags['epoch'] AS epoch, "
+        "tags['draw'] AS draw FROM calls "
         "WHERE status = 'ok' AND cache = 'miss' AND request_hash IS NOT NULL AND response_hash IS NOT NULL "
         "AND (operation = 'embed' OR finish_reason IN ('stop', 'tool_calls')) AND list_has_all("
         "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted'], coalesce(flags, [])) "

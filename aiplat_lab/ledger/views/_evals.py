@@ -41,7 +41,53 @@ VIEWS: Mapping[str, View] = {
         source="eval_samples",
         rows_as="samples",
         time="recorded_at",
-        columns={"run": "run_id", "sample": "sample_id", "status": "status"},
+        columns={"run": "run_id", "sample": "sample_id"},
+    ),
+    "eval_run_record": View(
+        "What an evaluation run was begun with, whole: what it takes to take it up again or to do it once more (`run` is needed).",
+        "FROM runs QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq) = 1",
+        whole=False,
+        needs="run",
+        source="eval_runs",
+        rows_as="runs",
+        time="",
+        columns={"run": "id"},
+    ),
+    "eval_calls": View(
+        "The calls of an evaluation run (`run` is needed): sample, epoch, the scorer that asked (empty for the answer itself), outcome, "
+        "cost in US dollars and cache.",
+        "SELECT call_id::VARCHAR AS call_id, tags['sample'] AS sample_id, tags['epoch'] AS epoch, coalesce(tags['scorer'], '') AS scorer, "
+        "status, cost_usd, cache FROM calls ORDER BY started_at, seq",
+        whole=False,
+        needs="run",
+        columns={"run": "experiment"},
+    ),
+    "eval_costs": View(
+        "What evaluation runs cost, for each run and the scorer that asked (empty for the answers themselves): calls, cost in US "
+        "dollars, calls without a known price, answers from the cache, and calls that failed.",
+        "SELECT experiment AS run_id, coalesce(tags['scorer'], '') AS scorer, count(*) AS calls, coalesce(sum(cost_usd), 0) AS cost_usd, "
+        "count(*) FILTER (status = 'ok' AND cost_usd IS NULL) AS unpriced_calls, count(*) FILTER (cache = 'hit') AS cached, "
+        "count(*) FILTER (status <> 'ok') AS failed FROM calls WHERE surface = 'eval' AND experiment <> '' "
+        "GROUP BY ALL ORDER BY run_id, scorer",
+        columns={"run": "experiment"},
+    ),
+    "eval_baseline_list": View(
+        "The baselines of regression gates: the run that each name stands for now, who set it, when and why.",
+        "SELECT b.name, b.run_id, b.set_by, b.reason, b.recorded_at AS set_at FROM baselines b "
+        "QUALIFY row_number() OVER (PARTITION BY b.name ORDER BY b.seq DESC) = 1 ORDER BY b.name",
+        source="eval_baselines",
+        rows_as="baselines",
+        time="recorded_at",
+        columns={"name": "name"},
+    ),
+    "eval_gate_list": View(
+        "Regression gates that were asked, newest first: the run, what it was compared with, verdict, margin and sentence.",
+        "SELECT g.run_id, g.baseline, g.baseline_run_id, g.verdict, g.margin, g.sentence, g.comparison, g.recorded_at AS asked_at "
+        "FROM gates g QUALIFY row_number() OVER (PARTITION BY g.id ORDER BY g.seq) = 1 ORDER BY g.recorded_at DESC, g.id",
+        source="eval_gates",
+        rows_as="gates",
+        time="recorded_at",
+        columns={"run": "run_id", "baseline": "baseline", "verdict": "verdict"},
     ),
     "eval_scores": View(
         "What the scores of each run add up to: samples, answers asked for, errors (kept apart: no answer to score), samples with a score, "
