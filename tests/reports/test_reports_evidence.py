@@ -105,7 +105,7 @@ def test_the_evidence_report_says_what_is_and_what_is_not(demo: tuple[Home, Path
     html = render_html(read(path.read_text()), {})
     for item in found.values():
         assert item["requirement"] in html
-    assert html.count("class=\"state missing\"") == sum(item["state"] == "missing" for item in found.values())
+    assert html.count('class="state missing"') == sum(item["state"] == "missing" for item in found.values())
     assert "evidence supports" in html and "Name and signature" in html
     owners = table(path, "Gaps and actions")
     assert len(owners) == sum(item["state"] != "supports" for item in found.values())
