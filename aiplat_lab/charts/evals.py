@@ -14,6 +14,7 @@ from aiplat_lab.charts.theme import Look, colours, config
 from aiplat_lab.core.text import SIGNS, money
 
 _POINTS = 60
+_HIGH = alt.Y2("high")
 
 
 @_unchecked
@@ -30,7 +31,7 @@ def score_by_run(frame: Frame, *, look: Look | None = None, most: int = 30) -> A
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False, labelColor=look.theme.ink, labelLimit=220))
     x = alt.X("low:Q", title=None, axis=_score_axis(values), scale=_score_scale(values))
     tips = [_tip("name", "Run"), _tip("said", "Score"), _tip("scored", "Samples", "Q")]
-    rules = alt.Chart().mark_rule(strokeWidth=2, color=look.theme.accent, aria=False).encode(x=x, x2="high:Q", y=y, tooltip=tips)
+    rules = alt.Chart().mark_rule(strokeWidth=2, color=look.theme.accent, aria=False).encode(x=x, x2=alt.X2("high"), y=y, tooltip=tips)
     points = alt.Chart().mark_point(filled=True, size=70, color=look.theme.accent, aria=False, opacity=1)
     points = points.encode(x=alt.X("score:Q"), y=y, tooltip=tips)
     return _finished([rules, points], values, look, "Scores of evaluation runs with their intervals", height=max(1, len(values)) * 26)
@@ -53,14 +54,17 @@ def score_trend(frame: Frame, *, look: Look | None = None) -> Any:
     palette = colours(names, look.theme)
     scale = alt.Scale(domain=names or ["none"], range=[palette[name] for name in names] or [look.theme.other])
     color = alt.Color("series:N", scale=scale, legend=alt.Legend(columns=alt.ExprRef("width < 520 ? 3 : 0")) if len(names) > 1 else None)
-    x = alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%-d %b", grid=False, labelOverlap=True, tickCount=8))
+    x = alt.X(
+        "at:T",
+        title=None,
+        scale=alt.Scale(type="utc"),
+        axis=alt.Axis(format="%-d %b", grid=False, labelOverlap=True, labelFlush=False, tickCount=6),
+    )
     y = alt.Y("score:Q", title=None, axis=_score_axis(values), scale=_score_scale(values))
     tips = [alt.Tooltip("at:T", title="Run", format="%-d %b %Y, %H:%M"), _tip("name", "Name"), _tip("version", "Version")]
     tips += [_tip("said", "Score"), _tip("scored", "Samples", "Q")]
     layers = [
-        alt.Chart()
-        .mark_rule(strokeWidth=1.5, opacity=0.55, aria=False)
-        .encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=color, tooltip=tips),
+        alt.Chart().mark_rule(strokeWidth=1.5, opacity=0.55, aria=False).encode(x=x, y=alt.Y("low:Q"), y2=_HIGH, color=color, tooltip=tips),
         alt.Chart().mark_line(strokeWidth=2, aria=False).encode(x=x, y=y, color=color),
         alt.Chart().mark_point(filled=True, size=_POINTS, opacity=1, aria=False).encode(x=x, y=y, color=color, tooltip=tips),
     ]
@@ -86,21 +90,43 @@ def cost_quality(frame: Frame, *, look: Look | None = None) -> Any:
         shown = number(row["each_usd"] * look.rate * 1000)
         spend = f"{money(row['each_usd'] * 1000, currency=look.currency, rate=look.rate)} for 1,000 answers"
         values.append({**_drawn(row), "name": label(row["name"]), "each": shown, "spend": spend, "best": label(row["name"]) in best})
+    dear = max((row["each"] for row in values), default=0.0) or 1.0
+    _name_apart(values, dear)
+    for row in values:
+        row["tone"] = look.theme.accent if row["best"] else look.theme.other
     values.sort(key=lambda row: (row["each"], -row["score"]))
     sign = SIGNS.get(look.currency, look.currency + " ")
     title = f"Cost of 1,000 answers ({sign.strip()})"
-    x = alt.X("each:Q", title=title, scale=alt.Scale(type="sqrt", zero=True, nice=True), axis=alt.Axis(grid=False, tickCount=6))
+    x = alt.X("each:Q", title=title, scale=alt.Scale(type="sqrt", domain=[0, 1.03 * dear]), axis=alt.Axis(grid=False, tickCount=5))
     y = alt.Y("score:Q", title=None, axis=_score_axis(values), scale=_score_scale(values))
     tips = [_tip("name", "What"), _tip("said", "Score"), _tip("spend", "Cost"), _tip("scored", "Samples", "Q")]
-    tone = alt.condition("datum.best", alt.value(look.theme.accent), alt.value(look.theme.other))
+    tone = alt.Color("tone:N", scale=None, legend=None)
     line = alt.Chart().transform_filter("datum.best").mark_line(interpolate="step-after", strokeDash=[4, 3], aria=False)
     layers = [
-        line.encode(x=x, y=y, color=alt.value(look.theme.accent)),
-        alt.Chart().mark_rule(strokeWidth=1.5, opacity=0.6, aria=False).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=tone),
+        line.encode(x=x, y=y, color=alt.ColorValue(look.theme.accent)),
+        alt.Chart().mark_rule(strokeWidth=1.5, opacity=0.6, aria=False).encode(x=x, y=alt.Y("low:Q"), y2=_HIGH, color=tone),
         alt.Chart().mark_point(filled=True, size=90, opacity=1, aria=False).encode(x=x, y=y, color=tone, tooltip=tips),
-        alt.Chart().mark_text(align="left", dx=8, dy=-8, aria=False, limit=150).encode(x=x, y=y, text="name:N"),
+        *(
+            alt.Chart()
+            .transform_filter(f"datum.named == '{side}'")
+            .mark_text(align=side, dx=8 if side == "left" else -8, dy=10 if side == "left" else -10, aria=False, limit=170)
+            .encode(x=x, y=y, text=alt.Text("name:N"))
+            for side in ("left", "right")
+        ),
     ]
     return _finished(layers, values, look, "Score against the cost of an answer", height=look.height)
+
+
+def _name_apart(values: list[dict[str, Any]], dear: float) -> None:
+    """Says which points are named in the picture, and on which side: those that nothing beats first, and none on top of another."""
+    span = max((row["score"] for row in values), default=1.0) - min((row["score"] for row in values), default=0.0) or 1.0
+    taken: list[tuple[float, float]] = []
+    for row in sorted(values, key=lambda row: (not row["best"], -row["score"])):
+        place = ((row["each"] / dear) ** 0.5, row["score"] / span)
+        free = all(abs(place[0] - x) > 0.3 or abs(place[1] - y) > 0.1 for x, y in taken)
+        row["named"] = ("right" if place[0] > 0.5 else "left") if free else ""
+        if free:
+            taken.append(place)
 
 
 def frontier(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -151,7 +177,7 @@ def _marked(marks: Sequence[Mapping[str, Any]], look: Look) -> list[Any]:
     x = alt.X("at:T", scale=alt.Scale(type="utc"))
     rule = alt.Chart(data).mark_rule(color=look.theme.quiet, strokeDash=[3, 3], aria=False).encode(x=x)
     words = alt.Chart(data).mark_text(align="left", baseline="top", dx=4, dy=1, color=look.theme.quiet, fontSize=11, aria=False)
-    return [rule, words.encode(x=x, y=alt.value(0), text="version:N")]
+    return [rule, words.encode(x=x, y=alt.YValue(0), text=alt.Text("version:N"))]
 
 
 def _score_scale(values: Sequence[Mapping[str, Any]]) -> Any:
@@ -168,5 +194,8 @@ def _score_axis(values: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _finished(layers: Sequence[Any], values: list[dict[str, Any]], look: Look, what: str, *, height: int) -> Any:
-    chart = alt.layer(*layers, data=alt.InlineData(values=values)).properties(width=look.width, height=height, description=what)
-    return chart.properties(autosize=alt.AutoSizeParams(type="fit-x", contains="padding")).configure(**config(look.theme))
+    """The layers as one chart. All is said at once and the data come last, since Altair copies a chart at each step."""
+    size = {"width": look.width, "height": height, "autosize": alt.AutoSizeParams(type="fit-x", contains="padding")}
+    chart = alt.layer(*layers, description=what, config=alt.Config(**config(look.theme)), **size)
+    chart.data = alt.InlineData(values=values)
+    return chart

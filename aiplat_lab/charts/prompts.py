@@ -71,7 +71,7 @@ def vote_evidence(frame: Frame, *, ahead: str, look: Look | None = None) -> Any:
     tips = [_tip("vote", "Vote", "Q"), alt.Tooltip("said:N", title=f"Share of {ahead}")]
     even = alt.Chart(alt.InlineData(values=[{"half": 0.5}])).mark_rule(color=look.theme.bad, strokeDash=[5, 4], aria=False)
     layers = [
-        alt.Chart().mark_area(opacity=0.22, color=look.theme.accent, aria=False).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
+        alt.Chart().mark_area(opacity=0.22, color=look.theme.accent, aria=False).encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high")),
         even.encode(y=alt.Y("half:Q")),
         alt.Chart().mark_line(strokeWidth=2, color=look.theme.accent, aria=False).encode(x=x, y=y),
         alt.Chart().mark_point(filled=True, size=40, opacity=0, aria=False).encode(x=x, y=y, tooltip=tips),

@@ -69,8 +69,17 @@ def _line(status: dict[str, Json], *, plain: bool) -> dict[str, Json]:
         **({"spend_today_usd": spend} if plain else {"spend_today": money(spend)}),
         "calls_today": status["calls_today"],
         "in_flight": status["in_flight"],
+        **_due(status.get("schedules") or {}, plain=plain),
         "home": status["home"],
     }
+
+
+def _due(schedules: dict[str, Json], *, plain: bool) -> dict[str, Json]:
+    """The schedule that is due next, where one is switched on."""
+    if plain:
+        return {"schedules": schedules}
+    coming = schedules.get("next")
+    return {"next_run": f"{coming['schedule']} {str(coming['due'])[:16]}Z"} if coming else {}
 
 
 def budget_line(budget: dict[str, Json]) -> dict[str, Json]:

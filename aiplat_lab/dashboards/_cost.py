@@ -89,6 +89,7 @@ COST = Plan(
     title="Cost",
     filters=("team", "project", "model", "prompt", "status"),
     asks=asks,
+    asked=("team", "project", "model", "prompt", "status"),
     helpful=("before",),
     is_empty=lambda page: page.has_no_calls,
     empty=_sections.empty,

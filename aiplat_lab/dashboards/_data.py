@@ -76,13 +76,13 @@ def view(name: str, filters: Mapping[str, Any]) -> Ask:
     return Ask("view", name, tuple(sorted((key, tuple(value) if isinstance(value, list) else value) for key, value in filters.items())))
 
 
-_MEASURES = ("cost_usd", "saved_usd", "calls", "errors", "refused", "cache_hits", "unpriced_calls", "input_tokens", "output_tokens")
+MEASURES = ("cost_usd", "saved_usd", "calls", "errors", "refused", "cache_hits", "unpriced_calls", "input_tokens", "output_tokens")
 
 
 def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of each measure; None where it is known in no row."""
     found = list(rows)
-    return {name: add(row[name] for row in found) for name in _MEASURES if not found or name in found[0]}
+    return {name: add(row[name] for row in found) for name in MEASURES if not found or name in found[0]}
 
 
 def by_day(rows: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:

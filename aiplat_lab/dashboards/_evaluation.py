@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiplat_lab import charts
@@ -13,6 +14,7 @@ from aiplat_lab.dashboards._page import Page, Part, Plan
 from aiplat_lab.dashboards._query import SAMPLE_ROWS, Period, Query
 
 _MOST_RUNS = 500
+_FRONTIER_HEIGHT = 340
 
 
 def asks(query: Query, period: Period, answers: Mapping[str, Answer]) -> dict[str, Ask]:
@@ -100,7 +102,8 @@ class _View:
     @property
     def shared(self) -> list[_results.Pair]:
         """The samples of both runs."""
-        return [] if self.now is None else _shared(self.page.answers, self.now, self.before)
+        now = self.now
+        return [] if now is None else self.page.keep("shared", lambda: _shared(self.page.answers, now, self.before))
 
     @property
     def lower_is_better(self) -> bool:
@@ -108,19 +111,23 @@ class _View:
         return self.now is not None and _results.is_lower_better(self.now)
 
 
+def _seen(page: Page) -> _View:
+    return page.keep("view", lambda: _View(page))
+
+
 def _headline(page: Page) -> str:
-    rows = _rows(page.query, page.answers)
+    rows = _seen(page).rows
     return _runs.headline(rows, page.show) if rows else _sections.nothing(page.query, what="evaluation run")
 
 
 def _list(page: Page) -> str:
-    seen = _View(page)
+    seen = _seen(page)
     missing = note("The run in the link is not in this ledger.", kind="warn") if page.query.run and seen.now is None else ""
     return missing + _runs.runs(seen.rows, seen.now, seen.before, seen.show)
 
 
 def _comparison(page: Page) -> str:
-    seen = _View(page)
+    seen = _seen(page)
     if seen.now is None:
         return note("Choose a run from the list.")
     shared = seen.shared
@@ -132,7 +139,7 @@ def _comparison(page: Page) -> str:
 
 
 def _slices(page: Page) -> str:
-    seen = _View(page)
+    seen = _seen(page)
     if seen.now is None:
         return ""
     if seen.before is None:
@@ -142,7 +149,7 @@ def _slices(page: Page) -> str:
 
 
 def _sample_list(page: Page) -> str:
-    seen = _View(page)
+    seen = _seen(page)
     if seen.now is None:
         return ""
     if seen.before is None:
@@ -151,8 +158,13 @@ def _sample_list(page: Page) -> str:
     return _samples.samples(seen.shared, pair.id if pair else "", seen.show)
 
 
+def _which(page: Page) -> str:
+    seen = _seen(page)
+    return "" if seen.before is None else _samples.choice(seen.shared, seen.show)
+
+
 def _one_sample(page: Page) -> str:
-    seen = _View(page)
+    seen = _seen(page)
     pair = _opened(page.query, seen.shared)
     if pair is None:
         return note("The sample in the link is in neither run.", kind="warn") if page.query.sample else ""
@@ -166,7 +178,7 @@ def _on_the_same(seen: _View) -> list[dict[str, Any]]:
 
 
 def _trend(page: Page) -> str:
-    seen = _View(page)
+    seen = _seen(page)
     drawn = _on_the_same(seen)
     if seen.now is None or not drawn:
         return note("No run with a score to draw.")
@@ -178,7 +190,7 @@ def _trend(page: Page) -> str:
 def _trend_chart(page: Page) -> Any:  # Any, here and below: Altair comes without types
     rows = [
         {**row, "series": row["model"], "version": _results.prompt_of(row), "name": _runs.title_of(row)}
-        for row in _on_the_same(_View(page))
+        for row in _on_the_same(_seen(page))
     ]
     return charts.score_trend(rows, look=page.look) if len(rows) > 1 else None
 
@@ -195,7 +207,7 @@ def _choices(seen: _View) -> list[dict[str, Any]]:
 
 
 def _frontier(page: Page) -> str:
-    rows = _choices(_View(page))
+    rows = _choices(_seen(page))
     if len(rows) < 2:
         return note("Two prompt versions or models with a whole run and a known cost make a picture of what quality costs.")
     best = ", ".join(f"<strong>{esc(name)}</strong>" for name in charts.frontier(rows))
@@ -203,8 +215,8 @@ def _frontier(page: Page) -> str:
 
 
 def _frontier_chart(page: Page) -> Any:
-    rows = _choices(_View(page))
-    return charts.cost_quality(rows, look=page.look) if len(rows) > 1 else None
+    rows = _choices(_seen(page))
+    return charts.cost_quality(rows, look=replace(page.look, height=_FRONTIER_HEIGHT)) if len(rows) > 1 else None
 
 
 def _values(page: Page) -> Mapping[str, Sequence[str]]:
@@ -220,6 +232,7 @@ EVALUATION = Plan(
     title="Evaluation",
     filters=("team", "project", "model", "prompt", "evalset"),
     asks=asks,
+    asked=(),
     helpful=("picked", "call_before", "call_now"),
     is_empty=lambda page: page.has_none("ever"),
     empty=_runs.empty,
@@ -231,6 +244,7 @@ EVALUATION = Plan(
         Part(place="frontier", title="Quality and cost", needs=_RUNS, html=_frontier, chart=_frontier_chart),
         Part(place="comparison", title="The comparison", needs=_TWO, html=_comparison),
         Part(place="slices", title="The slices", needs=_TWO, html=_slices),
+        Part(place="which", title="The choice of samples", needs=_TWO, html=_which),
         Part(place="samples", title="The samples", needs=_TWO, html=_sample_list),
         Part(place="sample", title="The sample", needs=(*_TWO, "call_before", "call_now"), html=_one_sample),
     ),

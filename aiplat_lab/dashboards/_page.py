@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import panel as pn
 from panel.io.state import set_curdoc
@@ -24,6 +24,7 @@ from aiplat_lab.dashboards._html import failure
 from aiplat_lab.dashboards._query import DEFAULT_SINCE, NOTHING_GIVEN, OUTCOMES, PERIODS, SHARED, Period, Query, as_filter
 from aiplat_lab.dashboards._sections import Show
 
+_T = TypeVar("_T")
 log = logging.getLogger("aiplat_lab.dashboards")
 _ASSETS = Path(__file__).with_name("assets")
 _PARTS_CSS = (_ASSETS / "parts.css").read_text(encoding="utf-8")
@@ -70,6 +71,8 @@ class Plan:
     """The choices of the filter bar beside the period."""
     asks: Callable[[Query, Period, Mapping[str, Answer]], dict[str, Ask]]
     """The questions of a state of the page by the place of their answer; those that follow from other answers once these are there."""
+    asked: tuple[str, ...]
+    """Those of them that go into the questions; a change of another one needs no new look at the clock."""
     helpful: tuple[str, ...]
     """Answers that the parts can do without."""
     is_empty: Callable[[Page], bool]
@@ -123,6 +126,7 @@ class Page:
         self._asked: dict[str, Ask] = {}
         self.answers: dict[str, Answer] = {}
         self._early: dict[Ask, Future[Answer]] = {}
+        self._kept: dict[str, Any] = {}  # Any: whatever the parts share
         self._quiet = False
         self.problem = ""
         """Why the period of the link makes no sense, or empty."""
@@ -153,14 +157,25 @@ class Page:
         """The rows of an answer that came; none of one that was not asked for."""
         return self.answers.get(place, Answer()).rows
 
+    def keep(self, name: str, make: Callable[[], _T]) -> _T:
+        """What several parts share, made once for each state of the page."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        kept: _T = self._kept[name]
+        return kept
+
     def names(self, kind: str) -> list[str]:
         """Every name of a kind in the ledger, the one with most calls first, so that colours stay."""
         found = [row for row in self.rows("values") if row["kind"] == kind]
         return [row["value"] for row in sorted(found, key=lambda row: -row["calls"])]
 
+    def period(self) -> Period:
+        """The stretch of time that the page shows."""
+        return self.query.period(now=self._now)
+
     def days(self) -> tuple[date, date] | None:
         """The first and last day of the period, or None for the whole ledger."""
-        period = self.query.period(now=self._now)
+        period = self.period()
         if period.since is None or period.until is None:
             return None
         return period.since.date(), (period.until - timedelta(seconds=1)).date()
@@ -187,11 +202,12 @@ class Page:
         if new == self.query and "again" not in event.new:
             return
         again = "again" in event.new
-        if again or any(getattr(new, name) != getattr(self.query, name) for name in ("since", "until", *self.plan.filters)):
+        if again or any(getattr(new, name) != getattr(self.query, name) for name in ("since", "until", *self.plan.asked)):
             self._now = self._clock()
         if again:
             self._asked = {}
         self.query = new
+        self._kept = {}
         await self.refresh()
 
     def start(self) -> None:
@@ -206,8 +222,8 @@ class Page:
         """
         self._fill_selects()
         missing = self._missing()
-        self._show({part for part in self.parts if not set(part.needs) & set(missing)})
         pending = {asyncio.ensure_future(self._get(name, ask)) for name, ask in missing.items()}
+        await self._show({part for part in self.parts if not set(part.needs) & set(missing)})
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             came = {name for name in [task.result() for task in done] if name}
@@ -216,7 +232,7 @@ class Page:
             more = self._missing()
             pending |= {asyncio.ensure_future(self._get(name, ask)) for name, ask in more.items()}
             self._fill_selects()
-            self._show({part for part in self.parts if came & set(part.needs)})
+            await self._show({part for part in self.parts if came & set(part.needs)})
 
     async def _get(self, name: str, ask: Ask) -> str:
         """Brings an answer; gives its place, or nothing where another question has taken it meanwhile."""
@@ -226,6 +242,7 @@ class Page:
         if self._asked.get(name) != ask:
             return ""
         self.answers[name] = answer
+        self._kept = {}
         return name
 
     def _missing(self) -> dict[str, Ask]:
@@ -233,6 +250,7 @@ class Page:
         wanted = self._wanted()
         missing = {name: ask for name, ask in wanted.items() if self._asked.get(name) != ask}
         gone = set() if self.query.call else set(self._asked) - set(wanted)
+        self._kept = {} if missing or gone else self._kept
         for name in (*missing, *gone):
             self.answers.pop(name, None)
             self._asked.pop(name, None)
@@ -253,12 +271,13 @@ class Page:
         self.problem = ""
         return questions(self.plan, self.query, period, self.answers)
 
-    def _show(self, parts: set[Part]) -> None:
-        """Makes those of the parts whose answers are all there."""
-        with set_curdoc(self._document):
-            for part in self.parts:
-                if part in parts and all(name in self.answers for name in part.needs if name in self._asked):
+    async def _show(self, parts: set[Part]) -> None:
+        """Makes those of the parts whose answers are all there, and sends each on its way before the next is made."""
+        for part in self.parts:
+            if part in parts and all(name in self.answers for name in part.needs if name in self._asked):
+                with set_curdoc(self._document):
                     self._make(part)
+                await asyncio.sleep(0)
 
     def _make(self, part: Part) -> None:
         if bool(self.query.call) != (part.place == "call") and part.place not in {"banner", "crumbs"}:

@@ -33,13 +33,7 @@ SAMPLE_ROWS = 12
 FILTER_NAMES = ("team", "project", "model", "prompt", "evalset", "status")
 SHARED = ("since", "until", "team", "project", "model", "prompt", "theme")
 """The parts of a link that mean the same on every page, and go along from one to the other."""
-WHICH: Mapping[str, str] = {
-    "differ": "Differ",
-    "better": "Better now",
-    "worse": "Worse now",
-    "errors": "Without an answer",
-    "all": "All samples",
-}
+WHICH: Mapping[str, str] = {"differ": "Differ", "better": "Better", "worse": "Worse", "errors": "No answer", "all": "All"}
 """The samples that a side by side of two runs can show."""
 _KEEP_THE_PAGE = {"page", "call", "theme", "sample"}
 _NARROWER = ("run", "against", "sample", "which", "version", "base", "experiment")

@@ -14,6 +14,8 @@ from aiplat_lab.dashboards._sections import Show, figure
 
 _SHOWN = 12
 """Runs in the list before the rest folds away."""
+_SLICES = 8
+"""Slices in the table before the rest folds away."""
 NOT_EVIDENCED = "not evidenced"
 _VERDICTS = {"better": "Better", "not_worse": "Not worse", "worse": "Worse", "cannot_tell": "Cannot tell"}
 _QUIET = f'<span class="quiet">{NOT_EVIDENCED}</span>'
@@ -282,17 +284,18 @@ def slices(rows: Sequence[Row], *, paired: bool) -> str:
     ]
     if paired:
         columns += [
-            Column(title="Difference", cell=_slice_difference, number=True),
-            Column(title="95 % interval", cell=_slice_interval, number=True, kind="quiet"),
-            Column(title="p, corrected", cell=lambda row: f"{row['p_value']:.2g}" if "p_value" in row else "–", number=True, kind="quiet"),
+            Column(title="Change", cell=_slice_difference, number=True),
+            Column(title="p", cell=lambda row: f"{row['p_value']:.2g}" if "p_value" in row else "–", number=True, kind="quiet"),
         ]
-        remark = note(
-            "Slices are for exploring: p-values are corrected for their number (Benjamini and Hochberg), and most slices are small."
-        )
+        remark = note("For exploring: p-values are corrected for the number of slices (Benjamini and Hochberg), and most slices are small.")
     else:
         columns.append(Column(title="95 % interval", cell=_own_interval, number=True, kind="quiet"))
         remark = ""
-    return table(columns, rows, caption="Scores by slice", kind="plain") + remark
+    shown = table(columns, rows[:_SLICES], caption="Scores by slice", kind="plain slices")
+    if len(rows) > _SLICES:
+        rest = table(columns, rows[_SLICES:], caption="Scores by slice, the others", kind="plain slices")
+        shown += f"<details><summary>{len(rows) - _SLICES} more slices</summary>{rest}</details>"
+    return shown + remark
 
 
 def _slice_difference(row: Row) -> str:
@@ -300,12 +303,8 @@ def _slice_difference(row: Row) -> str:
     if found is None:
         return _QUIET
     tone = {"better": "up", "worse": "down"}.get(found.verdict, "") if row.get("p_value", 1) <= 0.05 else ""
-    return f'<span class="{tone}">{difference_text(found.difference, found.unit)}</span>'
-
-
-def _slice_interval(row: Row) -> str:
-    found: Any = row["comparison"]  # Any: as above
-    return "–" if found is None else f"{difference_text(found.low, found.unit)} to {difference_text(found.high, found.unit)}"
+    ends = f"{difference_text(found.low, found.unit)} to {difference_text(found.high, found.unit)}"
+    return f'<span class="{tone}">{difference_text(found.difference, found.unit)}</span><span class="detail">{ends}</span>'
 
 
 def _own_interval(row: Row) -> str:

@@ -30,7 +30,7 @@ def samples(shared: Sequence[Pair], opened: str, show: Show) -> str:
     """One page of the samples that were chosen; each opens beside the list."""
     found = matching(shared, show.query.which)
     if not found:
-        return choice(shared, show) + note("No sample is of this kind.")
+        return note("No sample is of this kind.")
     first = show.query.start(SAMPLE_ROWS)
     columns = [
         Column(title="Sample", cell=lambda pair: _name(pair, opened, show), heading=True, kind="name"),
@@ -50,7 +50,7 @@ def samples(shared: Sequence[Pair], opened: str, show: Show) -> str:
     if first + SAMPLE_ROWS < len(found):
         links.append(link(show.query.link(page=str(page + 1), sample=""), "More →", kind="button"))
     stretch = f"{first + 1:,} to {first + len(rows):,} of {count(len(found))}, the largest change first"
-    return f'{choice(shared, show)}{body}<div class="pager"><span class="quiet">{stretch}</span>{"".join(links)}</div>'
+    return f'{body}<div class="pager"><span class="quiet">{stretch}</span>{"".join(links)}</div>'
 
 
 def _name(row: Row, opened: str, show: Show) -> str:

@@ -26,9 +26,10 @@ from aiplat_lab.dashboards._cost import COST
 from aiplat_lab.dashboards._data import Reader
 from aiplat_lab.dashboards._evaluation import EVALUATION
 from aiplat_lab.dashboards._page import Plan, open_page
+from aiplat_lab.dashboards._prompts import PROMPTS
 
 LOOPBACK = "127.0.0.1"
-PLANS = (COST, EVALUATION)
+PLANS = (COST, EVALUATION, PROMPTS)
 """The pages, the first of which is the one that opens."""
 _REFUSED = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>Not open</title>"

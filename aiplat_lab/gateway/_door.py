@@ -25,6 +25,7 @@ from aiplat_lab.gateway._metrics import Metrics
 from aiplat_lab.gateway._prompt_files import PromptFiles
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
+from aiplat_lab.gateway.schedule import Scheduler
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import Key
 
@@ -80,6 +81,8 @@ class Door:
     readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="aiplat-read"))
     recording: Lock = field(default_factory=Lock)
     """Held while a record is written that must be the first of its id."""
+    scheduler: Scheduler | None = None
+    """What keeps the schedules."""
     prompt_files: PromptFiles = field(init=False)
     """The saved prompts as files of this home."""
     active: int = 0
@@ -131,13 +134,14 @@ class Door:
         return await asyncio.get_running_loop().run_in_executor(self.readers, work)
 
     def news(self) -> list[str]:
-        """What a person should know now: what went wrong inside, and hard budgets that are used up."""
+        """What a person should know now: what went wrong inside, hard budgets that are used up, and schedules that fail."""
         spent = [
             f"the {budget['period']} budget of {budget['name'] or 'everyone'} is used up"
             for budget in self.gateway.budgets()
             if budget["hard"] and Decimal(budget["spent_usd"]) >= Decimal(budget["limit_usd"])
         ]
-        return [*spent, *self.ledger.incidents[-10:], *self.incidents]
+        failing = self.scheduler.news() if self.scheduler is not None else []
+        return [*spent, *failing, *self.ledger.incidents[-10:], *self.incidents]
 
     def _complete(self, request: Request) -> Request:
         return request if request.model else replace(request, model=self.settings.default_model)

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, LedgerError, RecordExists, UnknownCall, UsageError
+from aiplat_lab.core.errors import AuthRefused, GatewayUnavailable, LedgerError, RecordExists, UnknownCall, UsageError
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
@@ -33,6 +33,7 @@ from aiplat_lab.gateway._door import (
     wanted,
 )
 from aiplat_lab.gateway._openai_face import read_messages
+from aiplat_lab.gateway._prompt_files import KINDS as PROMPT_KINDS
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
 from aiplat_lab.ledger import Receipt, check_record
 
@@ -238,10 +239,11 @@ async def record(door: Door, request: web.Request, caller: Caller) -> web.Stream
         with door.recording if first or guarded else nullcontext():
             if first:
                 _refuse_known(door, kind, rows)
-            receipts = [_append(door, kind, row) for row in rows]
-            if guarded:
-                door.prompt_files.write(door.gateway.prompts)
-            return receipts[-1]
+            try:
+                return [_append(door, kind, row) for row in rows][-1]
+            finally:
+                if kind in PROMPT_KINDS:  # before the answer, so that whoever saved reads what was saved
+                    door.prompt_files.write(door.gateway.prompts)
 
     receipt = await door.read(work)
     return json_reply({"seq": receipt.seq, "hash": receipt.hash})
@@ -288,6 +290,13 @@ def _time(value: Json) -> datetime | None:
     except ValueError:
         raise UsageError(f"expires_at is {str(value)[:40]!r}; write a time such as 2027-01-31T00:00:00Z") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+async def run_schedule(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/schedules/ID/run`: starts a run now; gives the id of the run."""
+    if door.scheduler is None:
+        raise GatewayUnavailable("this gateway keeps no schedules")
+    return json_reply({"run": await door.scheduler.run_now(request.match_info["id"])})
 
 
 # --- prompts ----------------------------------------------------------------------------------------------------------
@@ -356,6 +365,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
             "providers": [{"name": name, "kind": one.kind, "region": one.region} for name, one in settings.providers.items()],
+            "schedules": door.scheduler.state() if door.scheduler is not None else None,
             "incidents": [*trouble, *door.news()],
         }
     return json_reply(said)

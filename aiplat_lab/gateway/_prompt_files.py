@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aiplat_lab.ledger import Ledger  # loads DuckDB, and kernels read these files too
 
 logger = logging.getLogger(__name__)
+KINDS = ("prompt_version", "prompt_label")
+"""The records after which the files change."""
 INDEX = "index.json"
 SUFFIX = ".prompt.md"
 
@@ -42,12 +44,13 @@ class PromptFiles:
 
     def _write_texts(self, shelf: Shelf) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        for name, entry in shelf.entries.items():
-            missing = [version for version in entry.versions if f"{name}@{version}" not in self._texts]
-            if not missing:
-                continue
-            for row in self._ledger.view_rows("prompt_texts", {"prompt": name, "version": missing}):
-                reference = f"{name}@{row['version']}"
+        known = {name: set(entry.versions) for name, entry in shelf.entries.items()}
+        missing = {name: gone for name, there in known.items() if (gone := {one for one in there if f"{name}@{one}" not in self._texts})}
+        if not missing:
+            return
+        for row in self._ledger.view_rows("prompt_texts", {"prompt": sorted(missing), "version": sorted(set().union(*missing.values()))}):
+            reference = f"{row['name']}@{row['version']}"
+            if row["version"] in missing[str(row["name"])]:
                 self._texts[reference] = write_text(self._folder, reference, str(row["text"]))
 
 

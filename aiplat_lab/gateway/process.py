@@ -128,6 +128,11 @@ class Lock:
             return False
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
+    @property
+    def fd(self) -> int:
+        """The held file, for a process that shall hold the lock too; -1 when it is not held."""
+        return -1 if self._fd is None else self._fd
+
     def release(self) -> None:
         """Lets the lock go, if it is held."""
         if self._fd is not None:

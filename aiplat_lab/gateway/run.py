@@ -20,6 +20,7 @@ from aiplat_lab.gateway._door import Door
 from aiplat_lab.gateway.pipeline import Gateway
 from aiplat_lab.gateway.process import LOG_BYTES, Address, Lock, open_log, read_address, write_address
 from aiplat_lab.gateway.reading import plain
+from aiplat_lab.gateway.schedule import Scheduler
 from aiplat_lab.gateway.server import GRACE_S, Listening, fault, listen
 from aiplat_lab.ledger import Ledger
 
@@ -74,6 +75,8 @@ def _only_one(home: Home) -> Lock:
 async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, background: bool) -> None:
     """From the opened ledger to the end of the last call."""
     door = Door(home=home, settings=settings, ledger=ledger, gateway=Gateway(settings, ledger), started_at=utc_now(), fault=fault)
+    door.scheduler = scheduler = Scheduler(home, settings, ledger, recording=door.recording)
+    keeping: asyncio.Task[None] | None = None
     listening: Listening | None = None
     try:
         await door.read(lambda: door.prompt_files.write(door.gateway.prompts))
@@ -92,9 +95,15 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
         gc.enable()
         for name in (signal.SIGTERM, signal.SIGINT):
             _on_signal(name, door.stop)
+        keeping = asyncio.create_task(scheduler.run())
+        keeping.add_done_callback(lambda task: _keeper_ended(door, task))
         await _until_stopped(door, lock, background=background)
     finally:
         home.gateway_file.unlink(missing_ok=True)  # the next client starts another one, which waits for our lock
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+        await scheduler.aclose()
         if listening is not None:
             await listening.aclose()
         if door.detached:
@@ -102,6 +111,14 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
         await door.gateway.aclose()
         door.readers.shutdown(wait=False, cancel_futures=True)
     logger.info("stopped")
+
+
+def _keeper_ended(door: Door, task: asyncio.Task[None]) -> None:
+    """What keeps the schedules never ends by itself; should it, a person must see that."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.error("schedules are kept no more", exc_info=error)
+        door.incidents.append(f"schedules are kept no more ({type(error).__name__}); run `aiplat stop`, then `aiplat start`")
 
 
 async def _until_stopped(door: Door, lock: Lock, *, background: bool) -> None:
@@ -113,7 +130,8 @@ async def _until_stopped(door: Door, lock: Lock, *, background: bool) -> None:
                 await door.stop.wait()
         except TimeoutError:
             pass
-        if idle_s and not door.active and time.monotonic() - door.last_active > idle_s:
+        awake = door.active or (door.scheduler is not None and door.scheduler.keeps_awake)
+        if idle_s and not awake and time.monotonic() - door.last_active > idle_s:
             logger.info("no client for %.0f s", idle_s)
             return
         if not lock.intact():

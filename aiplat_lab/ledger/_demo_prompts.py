@@ -28,6 +28,8 @@ class Move:
     days_ago: float
     by: str
     reason: str
+    evidence: tuple[str, str] | None = None
+    """Evalset and version of the newest run before that speaks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,14 @@ _TRIAGE = Story(
         Move(label="production", version="1.0.0", days_ago=87.9, by="user-02", reason="the first one that the desk uses"),
         Move(label="production", version="1.1.0", days_ago=58, by="user-02", reason="asked for by the desk in Glasgow"),
         Move(label="staging", version="2.0.0", days_ago=27, by="user-05", reason="to be evaluated"),
-        Move(label="production", version="2.0.0", days_ago=21, by="user-02", reason="better than 1.1.0 on claims-triage"),
+        Move(
+            label="production",
+            version="2.0.0",
+            days_ago=21,
+            by="user-02",
+            reason="better than 1.1.0 on claims-triage",
+            evidence=("claims-triage", "2.0.0"),
+        ),
         Move(label="staging", version="2.0.1", days_ago=5, by="user-05", reason="to be evaluated"),
     ],
 )
@@ -186,7 +195,14 @@ _HELP = _story(
         Move(label="production", version="1.0.0", days_ago=85, by="user-04", reason="the first one in use"),
         Move(label="production", version="1.1.0", days_ago=40, by="user-04", reason="fewer customers write a second time"),
         Move(label="production", version="1.1.1", days_ago=14, by="user-09", reason="shorter answers cost less"),
-        Move(label="production", version="1.1.0", days_ago=12, by="user-04", reason="taken back: worse on help-desk by a wide margin"),
+        Move(
+            label="production",
+            version="1.1.0",
+            days_ago=12,
+            by="user-04",
+            reason="taken back: worse on help-desk by a wide margin",
+            evidence=("help-desk", "1.1.1"),
+        ),
     ],
 )
 _INVOICE = _story(

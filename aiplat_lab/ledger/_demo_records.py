@@ -106,10 +106,10 @@ class Stories:
 
     def tell(self) -> None:
         """Fills in all records and calls."""
-        for name in STORIES:
-            self._prompt(name)
         for number, plan in enumerate(RUNS):
             self._run(plan, random.Random(self.seed * 1000 + number))  # noqa: S311 (invented figures, here and below)
+        for name in STORIES:
+            self._prompt(name)
         for number, experiment in enumerate(_EXPERIMENTS):
             self._experiment(experiment, random.Random(self.seed * 2000 + number))  # noqa: S311
 
@@ -131,8 +131,21 @@ class Stories:
         for number, move in enumerate(story.moves):
             fields = {"name": name, "label": move.label, "version": move.version, "moved_by": move.by, "reason": move.reason}
             more = {"from_version": before[move.label]} if move.label in before else {}
+            if move.evidence is not None:
+                more["evidence_run"] = self._newest_run(*move.evidence, before=self.ago(move.days_ago))
             self._record("prompt_label", self.ago(move.days_ago), id=f"demo-{name}-{number}", **fields, **more)
             before[move.label] = move.version
+
+    def _newest_run(self, evalset: str, version: str, *, before: datetime) -> str:
+        """The id of the last run of a version on an evalset."""
+        found = [
+            row
+            for kind, row in self.records
+            if kind == "eval_run"
+            and (row["evalset"], row["prompt_version"], row["model"]) == (evalset, version, "fast")
+            and row["at"] < before
+        ]
+        return str(found[-1]["id"])
 
     def _run(self, plan: RunPlan, dice: random.Random) -> None:
         evalset, began = SETS[plan.evalset], self.ago(plan.days_ago)

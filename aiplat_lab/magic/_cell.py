@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import Client, connect
 from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, UsageError
+from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
 from aiplat_lab.magic import _formats
@@ -18,7 +19,6 @@ from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
 from aiplat_lab.magic._interpolate import interpolate
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
-from aiplat_lab.magic._place import Place, place
 from aiplat_lab.magic._reply import Reply, not_json
 
 if TYPE_CHECKING:

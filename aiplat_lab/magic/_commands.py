@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiplat_lab.core.errors import UsageError, did_you_mean
 from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.place import notebook
 from aiplat_lab.core.text import money, table
 from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.magic._options import options_help, split
-from aiplat_lab.magic._place import notebook
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics

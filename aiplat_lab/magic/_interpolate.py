@@ -97,7 +97,7 @@ class _Pass:
         text = self.text
         inner = _REFERENCE.match(text, start + 1)
         if inner is not None and text.startswith("}", inner.end()) and _is_reference(inner):
-            self.pieces.append(inner[0])
+            self.pieces.append(self._literal(inner[0]))
             return inner.end() + 1
         third = _REFERENCE.match(text, start + 2)
         if third is not None and text.startswith("}}", third.end()) and _is_reference(third):
@@ -130,14 +130,18 @@ class _Pass:
         name = re.split(r"[.\[]", path, maxsplit=1)[0]
         if name not in self.names:
             self._note_missing(found, name)
-            return written
+            return self._literal(written)
         value = self.names[name]
         if path == name and not is_value(value):
             self.missing.append(f"{written} names a {_kind(value)}, not a value")
-            return written
+            return self._literal(written)
         value = self._follow(value, path[len(name) :], written)
         _refuse_environment(value, written)
         return self._written(value, found)
+
+    def _literal(self, written: str) -> str:
+        """Braces that stay as they are."""
+        return written
 
     def _written(self, value: Any, found: re.Match[str]) -> str:  # Any: the user's values
         return _as_text(value, found["conversion"], found["spec"], found[0])
@@ -225,9 +229,15 @@ class _Holding(_Pass):
         self.held: list[Any] = []  # Any: the user's values
         self.mark = secrets.token_hex(4)
 
+    def _literal(self, written: str) -> str:
+        return self._hold(written)
+
     def _written(self, value: Any, found: re.Match[str]) -> str:  # Any: the user's values
         bare = found["conversion"] is None and found["spec"] is None and not _frames.is_frame(value)
-        self.held.append(value if bare else _as_text(value, found["conversion"], found["spec"], found[0]))
+        return self._hold(value if bare else _as_text(value, found["conversion"], found["spec"], found[0]))
+
+    def _hold(self, value: Any) -> str:  # Any: the user's values
+        self.held.append(value)
         return f"\ue000{self.mark}{len(self.held) - 1}\ue001"
 
 

@@ -51,7 +51,7 @@ def prompted(
         PromptError: there is no such prompt, or the cell's text is not what it takes.
     """
     prompt = prompts.get(reference, client)
-    held = hold(body, names, strict=strict, lenient=lenient)
+    held = hold(body.rstrip(), names, strict=strict, lenient=lenient)
     values = _given(prompt, held)
     for name, variable in prompt.variables.items():
         if name not in values and name in names and is_value(names[name]):

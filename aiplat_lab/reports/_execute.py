@@ -39,8 +39,19 @@ class _LimitedClient(PapermillNotebookClient):  # type: ignore[misc]  # papermil
         if msg["header"]["msg_type"] not in _SMALL:
             self._seen_bytes += len(json.dumps(msg["content"], default=str)) + sum(len(part) for part in msg.get("buffers") or ())
         if self._seen_bytes > self.most_bytes:
+            self._kill_kernel()  # nbclient looks at what is raised here only when the cell ends, which a flood never does
             raise _OutputTooLarge
         return super().process_message(msg, *args, **options)
+
+    @property
+    def flooded(self) -> bool:
+        """Whether the outputs passed the size."""
+        return self._seen_bytes > self.most_bytes
+
+    def _kill_kernel(self) -> None:
+        process = getattr(getattr(self.km, "provisioner", None), "process", None)
+        if process is not None:
+            process.kill()
 
 
 class _LimitedEngine(Engine):  # type: ignore[misc]  # papermill comes without types
@@ -60,7 +71,12 @@ class _LimitedEngine(Engine):  # type: ignore[misc]  # papermill comes without t
             resources={"metadata": {"path": options["folder"]}},
         )
         client.most_bytes = options["most_bytes"]
-        client.execute()
+        try:
+            client.execute()
+        except DeadKernelError:
+            if client.flooded:
+                raise _OutputTooLarge from None
+            raise
 
 
 papermill_engines.register(_ENGINE, _LimitedEngine)

@@ -18,6 +18,8 @@ _PREFIX = ".making-"
 _LOCK = ".lock"
 _BEFORE = ".before"
 _STALE_S = 3600.0
+_TRIES = 15
+_AGAIN_S = 0.2
 
 
 @contextmanager
@@ -37,7 +39,16 @@ def making(folder: Path, name: str) -> Iterator[Path]:
         yield work
     finally:
         lock.release()
+        _remove(work)
+
+
+def _remove(work: Path) -> None:
+    """Removes the folder, also where the gateway still writes a snapshot there that nobody waits for any more."""
+    for _ in range(_TRIES):
         shutil.rmtree(work, ignore_errors=True)
+        if not work.exists():
+            return
+        time.sleep(_AGAIN_S)
 
 
 def _sweep(beside: Path) -> None:

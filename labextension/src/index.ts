@@ -1,6 +1,7 @@
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
 import { cells } from './features/cells';
+import { comparison } from './features/comparison';
 import { dashboard } from './features/dashboard';
 import { gateway } from './features/gateway';
 import { newNotebook } from './features/notebook';
@@ -19,7 +20,8 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   dashboard,
   newNotebook,
   cells,
-  output
+  output,
+  comparison
 ];
 
 export default plugins;

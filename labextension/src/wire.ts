@@ -104,37 +104,37 @@ export function fields(value: unknown, what: string): Fields {
   return value as Fields;
 }
 
-function text(from: Fields, name: string): string {
+export function text(from: Fields, name: string): string {
   const value = from[name];
   return typeof value === 'string' ? value : '';
 }
 
-function money(from: Fields, name: string): string | null {
+export function money(from: Fields, name: string): string | null {
   const value = from[name];
   const digits = typeof value === 'number' ? String(value) : value;
   return typeof digits === 'string' && /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(digits) ? digits : null;
 }
 
-function number(from: Fields, name: string): number | null {
+export function number(from: Fields, name: string): number | null {
   const value = from[name];
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
 }
 
-function list(from: Fields, name: string): readonly unknown[] {
+export function list(from: Fields, name: string): readonly unknown[] {
   const value = from[name];
   return Array.isArray(value) ? value : [];
 }
 
-function texts(from: Fields, name: string): string[] {
+export function texts(from: Fields, name: string): string[] {
   return list(from, name).filter(item => typeof item === 'string');
 }
 
-function oneOf<T extends string>(value: unknown, allowed: readonly T[], otherwise: T): T {
+export function oneOf<T extends string>(value: unknown, allowed: readonly T[], otherwise: T): T {
   return allowed.find(item => item === value) ?? otherwise;
 }
 
 const GATEWAY_STATES = ['running', 'stopped', 'starting', 'error'] as const;
-const STATUSES = ['ok', 'error', 'refused', 'cancelled', 'running'] as const;
+export const STATUSES = ['ok', 'error', 'refused', 'cancelled', 'running'] as const;
 const FORMATS = ['markdown', 'text', 'code', 'json', 'html'] as const;
 
 export const UNREAD: IState = {

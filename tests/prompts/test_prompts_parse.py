@@ -73,7 +73,8 @@ def test_all_that_a_file_holds() -> None:
 def test_a_request_says_which_prompt_it_is() -> None:
     prompt = prompts.parse(WHOLE)
     asked = prompt.request({"ticket": "x"}, settings={"temperature": 1}, attribution=Attribution(team="risk"))
-    assert (asked.model, dict(asked.settings)) == ("smollm2", {"temperature": 1, "max_tokens": 8})
+    wanted = {"type": "json_schema", "json_schema": {"name": "classify", "schema": prompt.output_schema}}
+    assert (asked.model, dict(asked.settings)) == ("smollm2", {"temperature": 1, "max_tokens": 8, "response_format": wanted})
     who = asked.attribution
     assert (who.team, who.prompt_name, who.prompt_version) == ("risk", "classify", f"sha256:{prompt.content_hash[:12]}")
     assert prompt.request({"ticket": "x"}, model="other").model == "other"

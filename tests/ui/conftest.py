@@ -21,6 +21,7 @@ from faults import FaultServer
 from labdriver import Lab
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "token-of-the-ui-tests"
 FLAGS = [
     "--no-sandbox",
@@ -109,13 +110,17 @@ def server(folder: Path, upstream: FaultServer) -> Iterator[str]:
         place.mkdir()
     key = home / "key"
     key.write_text("a-key-for-the-upstream")
-    models = "".join(MODEL.format(name=name) for name in ("echo", "instant", "slow-stream", "status-500"))
+    models = "".join(MODEL.format(name=name) for name in ("echo", "instant", "slow-stream", "stream-1000", "cut-stream", "status-500"))
     (home / "aiplat.toml").write_text(SETTINGS.format(url=upstream.openai_url, key=key, models=models))
     (folder / "config.py").write_text(CONFIG)
     for name, settings in USER_SETTINGS.items():
         file = folder / "config" / "lab" / "user-settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings))
+    # The front end of this tree, whatever is installed in the environment.
+    extension = folder / "path" / "labextensions" / "aiplat-lab"
+    extension.parent.mkdir(parents=True)
+    extension.symlink_to(ROOT / "aiplat_lab" / "labextension", target_is_directory=True)
     port = _free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIPLAT_", "JUPYTER", "JPY_")) and name != "CI"},
@@ -125,6 +130,7 @@ def server(folder: Path, upstream: FaultServer) -> Iterator[str]:
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "run"),
+        "JUPYTER_PATH": str(folder / "path"),
         "AIPLAT_HOME": str(home),
         "AIPLAT_MODELS": os.environ.get("AIPLAT_MODELS") or str(Path("~/.cache/aiplat-tests/models").expanduser()),
     }

@@ -18,6 +18,8 @@ KINDS: Mapping[str, Kind] = {
             "author": Field("text", "who began it"),
             "notebook": Field("text", "where"),
             "alpha": Field("number", "the share of false winners that is allowed, such as 0.05"),
+            "seed": Field("whole", "what the order of the sides is drawn from, with the input and the rater"),
+            "input_ids": Field("json", "the ids of its inputs, which are hashes of what they hold"),
         },
     ),
     "vote": Kind(

@@ -36,6 +36,7 @@ KINDS: Mapping[str, Kind] = {
             "error": Field("text", "the last line it said, where it failed"),
             "folder": Field("text", "where the report lies"),
             "manual": Field("bool", "whether a person started it"),
+            "log": Field("text", "the file with what the command said"),
         },
     ),
     "report": Kind(

@@ -39,8 +39,9 @@ VIEWS: Mapping[str, View] = {
         columns=_BY_NAME,
     ),
     "prompt_label_history": View(
-        "Every move of every label: prompt, label, from which version to which, who, when and why; newest first.",
-        "SELECT name, label, from_version, version, moved_by, reason, recorded_at, seq FROM moves ORDER BY seq DESC",
+        "Every move of every label: prompt, label, from which version to which, who, when and why, and the evaluation run that speaks for "
+        "it; newest first.",
+        "SELECT name, label, from_version, version, moved_by, reason, evidence_run, recorded_at, seq FROM moves ORDER BY seq DESC",
         source="prompt_labels",
         rows_as="moves",
         time="recorded_at",

@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkaiplat_lab=self.rspackChunkaiplat_lab||[]).push([[232],{475(a,r,t){var e=t(601),o=t.n(e),i=t(314),n=(t.n(i))()(o());n.push([a.id,`/*
+"use strict";(self.rspackChunkaiplat_lab=self.rspackChunkaiplat_lab||[]).push([[232],{475(a,t,e){var r=e(601),i=e.n(r),o=e(314),n=(e.n(o))()(i());n.push([a.id,`/*
  * One calm voice: JupyterLab's own variables for colour, type and borders, so that both themes and every other follow.
  * Our names are aiplat-*; colours of our own are mixed from JupyterLab's.
  */
@@ -714,4 +714,220 @@
 .aiplat-Dashboard-notice p {
   margin: 0;
 }
-`,""]),t.d(r,{},{A:n})},314(a){a.exports=function(a){var r=[];return r.toString=function(){return this.map(function(r){var t="",e=void 0!==r[5];return r[4]&&(t+="@supports (".concat(r[4],") {")),r[2]&&(t+="@media ".concat(r[2]," {")),e&&(t+="@layer".concat(r[5].length>0?" ".concat(r[5]):""," {")),t+=a(r),e&&(t+="}"),r[2]&&(t+="}"),r[4]&&(t+="}"),t}).join("")},r.i=function(a,t,e,o,i){"string"==typeof a&&(a=[[null,a,void 0]]);var n={};if(e)for(var l=0;l<this.length;l++){var p=this[l][0];null!=p&&(n[p]=!0)}for(var d=0;d<a.length;d++){var s=[].concat(a[d]);e&&n[s[0]]||(void 0!==i&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=i),t&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=t),o&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=o):s[4]="".concat(o)),r.push(s))}},r}},601(a){a.exports=function(a){return a[1]}},72(a){var r=[];function t(a){for(var t=-1,e=0;e<r.length;e++)if(r[e].identifier===a){t=e;break}return t}function e(a,e){for(var o={},i=[],n=0;n<a.length;n++){var l=a[n],p=e.base?l[0]+e.base:l[0],d=o[p]||0,s="".concat(p," ").concat(d);o[p]=d+1;var c=t(s),u={css:l[1],media:l[2],sourceMap:l[3],supports:l[4],layer:l[5]};if(-1!==c)r[c].references++,r[c].updater(u);else{var f=function(a,r){var t=r.domAPI(r);return t.update(a),function(r){r?(r.css!==a.css||r.media!==a.media||r.sourceMap!==a.sourceMap||r.supports!==a.supports||r.layer!==a.layer)&&t.update(a=r):t.remove()}}(u,e);e.byIndex=n,r.splice(n,0,{identifier:s,updater:f,references:1})}i.push(s)}return i}a.exports=function(a,o){var i=e(a=a||[],o=o||{});return function(a){a=a||[];for(var n=0;n<i.length;n++){var l=t(i[n]);r[l].references--}for(var p=e(a,o),d=0;d<i.length;d++){var s=t(i[d]);0===r[s].references&&(r[s].updater(),r.splice(s,1))}i=p}}},659(a){var r={};a.exports=function(a,t){var e=function(a){if(void 0===r[a]){var t=document.querySelector(a);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(a){t=null}r[a]=t}return r[a]}(a);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(t)}},540(a){a.exports=function(a){var r=document.createElement("style");return a.setAttributes(r,a.attributes),a.insert(r,a.options),r}},56(a,r,t){a.exports=function(a){var r=t.nc;r&&a.setAttribute("nonce",r)}},206(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var r=a.insertStyleElement(a);return{update:function(t){var e,o,i;e="",t.supports&&(e+="@supports (".concat(t.supports,") {")),t.media&&(e+="@media ".concat(t.media," {")),(o=void 0!==t.layer)&&(e+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),e+=t.css,o&&(e+="}"),t.media&&(e+="}"),t.supports&&(e+="}"),(i=t.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(i))))," */")),a.styleTagTransform(e,r,a.options)},remove:function(){var a;null===(a=r).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,r){if(r.styleSheet)r.styleSheet.cssText=a;else{for(;r.firstChild;)r.removeChild(r.firstChild);r.appendChild(document.createTextNode(a))}}},579(a,r,t){var e=t(72),o=t.n(e),i=t(206),n=t.n(i),l=t(659),p=t.n(l),d=t(56),s=t.n(d),c=t(540),u=t.n(c),f=t(113),v=t.n(f),g=t(475),m={};m.styleTagTransform=v(),m.setAttributes=s(),m.insert=p().bind(null,"head"),m.domAPI=n(),m.insertStyleElement=u(),o()(g.A,m),g.A&&g.A.locals&&g.A.locals}}]);
+
+/* --- the record of an A/B experiment ------------------------------------------------------------------------------- */
+
+.aiplat-Ab {
+  margin: 4px 2px;
+  padding: 14px 18px 12px;
+  border: var(--aiplat-line);
+  border-radius: 12px;
+  color: var(--jp-content-font-color1);
+  font-family: var(--jp-ui-font-family);
+  font-size: var(--jp-ui-font-size1);
+  line-height: 1.5;
+}
+
+.aiplat-Ab :focus-visible {
+  outline: 2px solid var(--jp-brand-color1);
+  outline-offset: 1px;
+}
+
+.aiplat-Ab-head {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: baseline;
+  justify-content: space-between;
+  gap: 2px 16px;
+}
+
+.aiplat-Ab .aiplat-Ab-title,
+.aiplat-Ab .aiplat-Ab-name {
+  margin: 0;
+  color: var(--jp-ui-font-color0);
+  font-size: var(--jp-ui-font-size1);
+  font-weight: 600;
+  line-height: 1.5;
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Ab .aiplat-Ab-title {
+  font-size: 15px;
+}
+
+.aiplat-Ab .aiplat-Ab-verdict {
+  margin: 4px 0 10px;
+}
+
+.aiplat-Ab .aiplat-Ab-verdict[data-state="winner"] {
+  color: var(--jp-ui-font-color0);
+  font-weight: 600;
+}
+
+.aiplat-Ab-frame {
+  overflow-x: auto;
+}
+
+.aiplat-Ab .aiplat-Ab-table {
+  width: 100%;
+  margin: 0 0 8px;
+  border-collapse: collapse;
+  font-size: var(--jp-ui-font-size1);
+  table-layout: auto;
+}
+
+.aiplat-Ab .aiplat-Ab-table :is(th, td) {
+  max-width: none;
+  padding: 5px 12px 5px 0;
+  border: none;
+  border-bottom: var(--aiplat-line);
+  background: none;
+  text-align: left;
+  vertical-align: baseline;
+  white-space: nowrap;
+}
+
+.aiplat-Ab .aiplat-Ab-table thead th {
+  color: var(--aiplat-quiet);
+  font-size: var(--jp-ui-font-size0);
+  font-weight: 400;
+}
+
+.aiplat-Ab .aiplat-Ab-table tbody th {
+  color: var(--jp-ui-font-color0);
+  font-weight: 600;
+}
+
+.aiplat-Ab .aiplat-Ab-table .aiplat-Ab-prompt {
+  width: 40%;
+  max-width: 300px;
+  overflow: hidden;
+  text-overflow: ellipsis;
+}
+
+.aiplat-Ab-input {
+  border-bottom: var(--aiplat-line);
+}
+
+.aiplat-Ab-summary {
+  display: flex;
+  align-items: baseline;
+  gap: 10px;
+  padding: 7px 0;
+  cursor: pointer;
+  list-style: none;
+}
+
+.aiplat-Ab-summary::-webkit-details-marker {
+  display: none;
+}
+
+.aiplat-Ab-summary::before {
+  content: "";
+  flex: none;
+  width: 6px;
+  height: 6px;
+  border: solid var(--aiplat-quiet);
+  border-width: 0 1.5px 1.5px 0;
+  transform: rotate(-45deg) translate(-1px, -1px);
+}
+
+.aiplat-Ab-input[open] > .aiplat-Ab-summary::before {
+  transform: rotate(45deg) translate(-2px, -2px);
+}
+
+.aiplat-Ab-number {
+  color: var(--aiplat-quiet);
+  font-variant-numeric: tabular-nums;
+}
+
+.aiplat-Ab-short {
+  flex: 1;
+  min-width: 0;
+  overflow: hidden;
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
+
+.aiplat-Ab-summary .aiplat-aside {
+  white-space: nowrap;
+}
+
+.aiplat-Ab pre.aiplat-Ab-asked {
+  max-height: 12em;
+  margin: 0 0 10px;
+  padding: 6px 12px;
+  overflow: auto;
+  border-left: 3px solid var(--jp-border-color2);
+  background: color-mix(in srgb, var(--jp-layout-color2) 45%, transparent);
+  color: inherit;
+  font-family: inherit;
+  font-size: inherit;
+  line-height: inherit;
+  white-space: pre-wrap;
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Ab-answers {
+  display: grid;
+  grid-template-columns: repeat(auto-fit, minmax(min(260px, 100%), 1fr));
+  gap: 12px;
+  margin-bottom: 8px;
+}
+
+.aiplat-Ab-card {
+  min-width: 0;
+  padding: 8px 12px;
+  border: var(--aiplat-line);
+  border-radius: 8px;
+  background: var(--jp-layout-color0);
+}
+
+.aiplat-Ab-card[data-chosen="true"] {
+  border-color: var(--jp-brand-color1);
+}
+
+.aiplat-Ab-cardhead {
+  display: flex;
+  align-items: baseline;
+  justify-content: space-between;
+  gap: 8px;
+}
+
+.aiplat-Ab .aiplat-Ab-text.jp-RenderedHTMLCommon {
+  padding: 4px 0 0;
+}
+
+.aiplat-Ab .aiplat-Ab-text.jp-RenderedHTMLCommon :is(h1, h2, h3, h4, h5, h6) {
+  margin: 0.6em 0 0.4em;
+  font-size: var(--jp-content-font-size1);
+  font-weight: 600;
+  line-height: 1.5;
+}
+
+.aiplat-Ab .aiplat-Ab-text.jp-RenderedHTMLCommon > :last-child {
+  margin-bottom: 4px;
+}
+
+.aiplat-Ab .aiplat-Ab-vote,
+.aiplat-Ab .aiplat-Ab-foot {
+  margin: 0 0 8px;
+  color: var(--aiplat-quiet);
+  font-size: var(--jp-ui-font-size0);
+}
+
+.aiplat-Ab .aiplat-Ab-foot {
+  margin: 10px 0 0;
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Ab-foot code {
+  color: inherit;
+  font-size: inherit;
+}
+
+/* A control without its kernel says only that it is not there; the record under it has everything. */
+.jp-OutputArea-child:not(:has(.aab)):has(> .lm-Panel.jp-OutputArea-output):has(+ .jp-OutputArea-child > .aiplat-Ab) {
+  display: none;
+}
+`,""]),e.d(t,{},{A:n})},314(a){a.exports=function(a){var t=[];return t.toString=function(){return this.map(function(t){var e="",r=void 0!==t[5];return t[4]&&(e+="@supports (".concat(t[4],") {")),t[2]&&(e+="@media ".concat(t[2]," {")),r&&(e+="@layer".concat(t[5].length>0?" ".concat(t[5]):""," {")),e+=a(t),r&&(e+="}"),t[2]&&(e+="}"),t[4]&&(e+="}"),e}).join("")},t.i=function(a,e,r,i,o){"string"==typeof a&&(a=[[null,a,void 0]]);var n={};if(r)for(var l=0;l<this.length;l++){var p=this[l][0];null!=p&&(n[p]=!0)}for(var d=0;d<a.length;d++){var s=[].concat(a[d]);r&&n[s[0]]||(void 0!==o&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=o),e&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=e),i&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=i):s[4]="".concat(i)),t.push(s))}},t}},601(a){a.exports=function(a){return a[1]}},72(a){var t=[];function e(a){for(var e=-1,r=0;r<t.length;r++)if(t[r].identifier===a){e=r;break}return e}function r(a,r){for(var i={},o=[],n=0;n<a.length;n++){var l=a[n],p=r.base?l[0]+r.base:l[0],d=i[p]||0,s="".concat(p," ").concat(d);i[p]=d+1;var c=e(s),u={css:l[1],media:l[2],sourceMap:l[3],supports:l[4],layer:l[5]};if(-1!==c)t[c].references++,t[c].updater(u);else{var f=function(a,t){var e=t.domAPI(t);return e.update(a),function(t){t?(t.css!==a.css||t.media!==a.media||t.sourceMap!==a.sourceMap||t.supports!==a.supports||t.layer!==a.layer)&&e.update(a=t):e.remove()}}(u,r);r.byIndex=n,t.splice(n,0,{identifier:s,updater:f,references:1})}o.push(s)}return o}a.exports=function(a,i){var o=r(a=a||[],i=i||{});return function(a){a=a||[];for(var n=0;n<o.length;n++){var l=e(o[n]);t[l].references--}for(var p=r(a,i),d=0;d<o.length;d++){var s=e(o[d]);0===t[s].references&&(t[s].updater(),t.splice(s,1))}o=p}}},659(a){var t={};a.exports=function(a,e){var r=function(a){if(void 0===t[a]){var e=document.querySelector(a);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(a){e=null}t[a]=e}return t[a]}(a);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(e)}},540(a){a.exports=function(a){var t=document.createElement("style");return a.setAttributes(t,a.attributes),a.insert(t,a.options),t}},56(a,t,e){a.exports=function(a){var t=e.nc;t&&a.setAttribute("nonce",t)}},206(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var t=a.insertStyleElement(a);return{update:function(e){var r,i,o;r="",e.supports&&(r+="@supports (".concat(e.supports,") {")),e.media&&(r+="@media ".concat(e.media," {")),(i=void 0!==e.layer)&&(r+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),r+=e.css,i&&(r+="}"),e.media&&(r+="}"),e.supports&&(r+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),a.styleTagTransform(r,t,a.options)},remove:function(){var a;null===(a=t).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,t){if(t.styleSheet)t.styleSheet.cssText=a;else{for(;t.firstChild;)t.removeChild(t.firstChild);t.appendChild(document.createTextNode(a))}}},579(a,t,e){var r=e(72),i=e.n(r),o=e(206),n=e.n(o),l=e(659),p=e.n(l),d=e(56),s=e.n(d),c=e(540),u=e.n(c),f=e(113),b=e.n(f),v=e(475),m={};m.styleTagTransform=b(),m.setAttributes=s(),m.insert=p().bind(null,"head"),m.domAPI=n(),m.insertStyleElement=u(),i()(v.A,m),v.A&&v.A.locals&&v.A.locals}}]);

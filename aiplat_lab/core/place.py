@@ -1,4 +1,4 @@
-"""Where a cell runs: the notebook, the cell, and whether somebody watches."""
+"""Where a cell runs: the notebook, the cell, and whether somebody watches. The shell is given; IPython is not imported here."""
 
 from __future__ import annotations
 

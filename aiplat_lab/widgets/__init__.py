@@ -1,0 +1,12 @@
+"""Controls that live in a notebook: the A/B comparison.
+
+ipywidgets and anywidget are not loaded before a person watches.
+"""
+
+from __future__ import annotations
+
+from aiplat_lab.widgets._begin import ab
+from aiplat_lab.widgets._experiment import Experiment
+from aiplat_lab.widgets._variants import Variant
+
+__all__ = ["Experiment", "Variant", "ab"]

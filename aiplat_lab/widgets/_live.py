@@ -1,0 +1,217 @@
+"""The live control: an anywidget that draws, while all state stays here and in the gateway.
+
+What a browser must not know yet is not sent to it: before the vote a column has a place, a text, and no name.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextvars import Context, copy_context
+from pathlib import Path
+from typing import Any
+
+import anywidget
+
+from aiplat_lab.widgets._answers import Answer
+from aiplat_lab.widgets._ballots import NONE, TIE
+from aiplat_lab.widgets._experiment import Change, Experiment
+from aiplat_lab.widgets._pages import answer_line
+from aiplat_lab.widgets._screen import Screen
+from aiplat_lab.widgets._twin import facts
+
+_FOLDER = Path(__file__).parent
+_FIRST_S, _LONGEST_S, _GROWTH = 0.05, 0.5, 80.0
+"""Tokens of all columns go out together every 50 ms; a long stream is gathered for longer, so that its messages stay few."""
+
+
+class Control(anywidget.AnyWidget):  # type: ignore[misc]  # ipywidgets comes without types
+    """What the browser draws; it holds no state of its own."""
+
+    _esm = (_FOLDER / "live.js").read_text(encoding="utf-8")
+    _css = (_FOLDER / "live.css").read_text(encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return "the control of an A/B comparison; its record stands below"
+
+
+class Live:
+    """Ties an experiment to a control. One thread sends everything, so that messages keep their order."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._control = Control()
+        self._control.on_msg(self._hear)
+        self._context: Context = copy_context()
+        self._moved = threading.Event()
+        self._lock = threading.Lock()
+        self._state = False
+        self._whole = True
+        self._ballot = ""
+        self._sent: dict[str, int] = {}
+        self._ended: set[str] = set()
+        self._begun_s = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="aiplat-ab-live", daemon=True)
+
+    def show(self, screen: Screen) -> None:
+        """Shows the control as an output of the cell, and follows the experiment."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._control.model_id}
+        data = {"application/vnd.jupyter.widget-view+json": view, "text/plain": repr(self._control)}
+        screen.show(data, display_id=f"aiplat-ab-live-{self._experiment.id}")
+        self._experiment.listeners.append(self._heard)
+        self._thread.start()
+
+    # --- from the experiment, in any thread ---------------------------------------------------------------------------
+
+    def _heard(self, change: Change, answer: Answer | None) -> None:
+        if answer is not None and answer.input_id != self._experiment.current.id and not (change == "answer" and answer.ended):
+            return
+        if change != "piece":
+            with self._lock:
+                self._state = True
+                self._whole = self._whole or change == "place"
+        self._moved.set()
+
+    # --- from the browser, in whatever thread the kernel gives ---------------------------------------------------------
+
+    def _hear(self, _: Any, content: Any, buffers: Any) -> None:  # Any: what a browser sends
+        if not isinstance(content, Mapping):
+            return
+        # A kernel hands a control's messages to the shell that its last message came from. Sending on in the context of what was
+        # heard keeps them out of the main shell where the front end has given the control one of its own, so that a vote is
+        # heard while another cell runs.
+        self._context = copy_context()
+        kind, one = content.get("kind"), self._experiment
+        if kind == "ready":
+            with self._lock:
+                self._state = self._whole = True
+            self._moved.set()
+        elif kind == "vote":
+            given = one.ballot(one.current.id)
+            winner = self._winner(content.get("choice"))
+            if winner is None or content.get("ballot") != given.id or not one.cast(given.id, winner, str(content.get("reason") or "")):
+                self._again()
+        elif kind == "explain":
+            one.explain(str(content.get("ballot")), str(content.get("reason") or ""))
+        elif kind == "next":
+            place = one.following()
+            one.go(place if place is not None else one.place)
+        elif kind == "go" and isinstance(content.get("place"), int):
+            one.go(content["place"])
+
+    def _winner(self, choice: Any) -> str | None:  # Any: as in `_hear`
+        if choice in (TIE, NONE):
+            return str(choice)
+        order = self._experiment.ballot(self._experiment.current.id).order
+        return order[choice] if isinstance(choice, int) and not isinstance(choice, bool) and 0 <= choice < len(order) else None
+
+    def _again(self) -> None:
+        with self._lock:
+            self._state = True
+        self._moved.set()
+
+    # --- to the browser, in one thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self._moved.wait()
+            self._moved.clear()
+            with self._lock:
+                state, self._state = self._state, False
+                whole, self._whole = (self._whole, False) if state else (False, self._whole)
+            if state:
+                self._send(self._situation(whole=whole))
+            pieces = self._pieces()
+            if pieces:
+                self._send({"kind": "t", "b": self._ballot, "c": pieces})
+            if not state:
+                elapsed_s = time.monotonic() - self._begun_s
+                time.sleep(min(max(_FIRST_S, elapsed_s / _GROWTH), _LONGEST_S))
+
+    def _send(self, content: Mapping[str, Any]) -> None:  # Any: JSON
+        self._context.copy().run(self._control.send, dict(content))
+
+    def _pieces(self) -> dict[str, Any]:
+        """What each column has more than was sent: where it begins, and the text."""
+        one = self._experiment
+        given = one.ballot(one.current.id)
+        if given.input_id != self._ballot:
+            return {}
+        found: dict[str, Any] = {}
+        for place, name in enumerate(given.order):
+            answer = one.answer(name, given.input_id)
+            text = answer.text
+            at = self._sent.get(name, 0)
+            if not answer.ended and len(text) > at:
+                found[str(place)] = [at, text[at:]]
+                self._sent[name] = len(text)
+        return found
+
+    def _situation(self, *, whole: bool) -> dict[str, Any]:
+        """All that the browser may know now; texts only where they are new to it."""
+        one = self._experiment
+        current = one.current
+        given = one.ballot(current.id)
+        open_ = bool(given.winner) or not one.plan.blind
+        if whole or self._ballot != current.id:
+            self._ballot, self._sent, whole = current.id, {}, True
+            self._ended = set()
+            self._begun_s = time.monotonic()
+        columns = []
+        for name in given.order:
+            answer = one.answer(name, current.id)
+            columns.append(self._column(answer, whole=whole, open_=open_))
+        verdict = one.verdict()
+        wins, ties = one.tally()
+        vote = None
+        if given.winner:
+            choice = given.order.index(given.winner) if given.winner in given.order else given.winner
+            took = None if given.took_s is None else round(given.took_s * 1000)
+            vote = {
+                "choice": choice,
+                "winner": given.winner,
+                "reason": given.reason,
+                "stored": given.stored,
+                "problem": given.problem,
+                "ms": took,
+            }
+        return {
+            "kind": "state",
+            "name": one.plan.name,
+            "experiment": one.id,
+            "rater": one.plan.rater,
+            "blind": one.plan.blind,
+            "place": one.place,
+            "total": len(one.plan.inputs),
+            "judged": one.judged(),
+            "more": one.following() is not None,
+            "input": {"id": current.id, "text": current.text},
+            "ballot": given.id,
+            "vote": vote,
+            "unstored": one.unstored(),
+            "columns": columns,
+            "verdict": {"state": verdict.state, "sentence": verdict.sentence, "needed": verdict.votes_needed},
+            "tally": {"wins": wins, "ties": ties} if verdict.votes else None,
+        }
+
+    def _column(self, answer: Answer, *, whole: bool, open_: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {"state": answer.state}
+        text = answer.text
+        if whole or (answer.ended and answer.variant not in self._ended):
+            found["text"] = text
+            self._sent[answer.variant] = len(text)
+            if answer.ended:
+                self._ended.add(answer.variant)
+        if open_:
+            plan = self._experiment.plan
+            money = {"currency": plan.currency, "usd_rate": str(plan.usd_rate)}
+            variant = next(one for one in plan.variants if one.name == answer.variant)
+            found |= {
+                "name": answer.variant,
+                "facts": answer_line(money, {**facts(answer), "call_id": answer.call_id[-8:]}) if answer.ended else "",
+                "prompt": variant.said(),
+                "settings": dict(variant.settings),
+                "error": answer.error,
+            }
+        return found
