@@ -51,6 +51,7 @@ def settings_page() -> str:
         ("`[gateway]`", "GatewaySettings"),
         ("`[cache]`", "CacheSettings"),
         ("`[reports]`", "ReportSettings"),
+        ("`[retention]`", "RetentionSettings"),
     ]
     lines = [
         "# Settings",
