@@ -1,4 +1,4 @@
-"""`aiplat schedule …`: reports that are made by themselves."""
+"""`aiplat schedule add | list | run | pause | resume | remove | history | export`: reports that are made by themselves."""
 
 from __future__ import annotations
 

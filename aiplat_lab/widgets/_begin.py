@@ -13,13 +13,13 @@ from aiplat_lab import prompts
 from aiplat_lab.client import Client, default
 from aiplat_lab.core.errors import UsageError, did_you_mean, from_wire
 from aiplat_lab.core.ids import new_id
-from aiplat_lab.core.place import Place
+from aiplat_lab.core.place import Place, shell_here
 from aiplat_lab.core.settings import environment
 from aiplat_lab.core.types import Attribution, CacheMode
 from aiplat_lab.widgets._answers import Answer
 from aiplat_lab.widgets._experiment import Experiment, Plan
 from aiplat_lab.widgets._inputs import Input, read_inputs
-from aiplat_lab.widgets._screen import Screen, place_here, shell_here
+from aiplat_lab.widgets._screen import Screen, place_here
 from aiplat_lab.widgets._twin import Twin, bundle
 from aiplat_lab.widgets._variants import Variant, check_values, read_variants
 

@@ -13,9 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from evalkit import place as make_place
 from evalkit import rows, write
+from nbclient import NotebookClient
 from served import Served, wait_for
 
 from aiplat_lab.core.errors import EvalError, UsageError
@@ -454,3 +456,15 @@ def test_the_plugin_measure_is_not_a_share(place: Served) -> None:
     found = go(place, rows(4), scorers=["exact", words])
     assert found.rows[0]["scores"]["words"] == 2.0
     assert wait_for(lambda: found.status == "complete")
+
+
+def test_an_executed_notebook_keeps_no_lines_of_progress(place: Served, tmp_path: Path) -> None:
+    """A run in a notebook that nobody watches writes nothing to standard error."""
+    cell = nbformat.v4.new_code_cell(
+        "from aiplat_lab.client import connect; from aiplat_lab.evals import evaluate\n"
+        f"run = evaluate([{{'id': 'a', 'input': {{'text': 'a'}}, 'target': 'a'}}], prompt='{{{{ text }}}}', model='m', scorers='exact', "
+        f"client=connect({str(place.home.path)!r}))\nprint(run.status)"
+    )
+    nb = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(nb, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}, timeout=120).execute()
+    assert [(out.name, out.text) for out in nb.cells[0].outputs] == [("stdout", "complete\n")]
