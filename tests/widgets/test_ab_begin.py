@@ -99,6 +99,13 @@ def test_a_prompt_written_on_the_spot_is_a_template(place: Served) -> None:
     assert [made.answer("b", one.id).text for one in made.plan.inputs] == ["Hi Ann", "Hi {{ secret }}"]
 
 
+def test_a_text_fills_the_only_variable_whatever_its_name(place: Served) -> None:
+    variants = [{"name": "a", "model": "echo", "prompt": "Dear {{ text }}"}, {"name": "b", "model": "echo", "prompt": "Hi {{ input }}"}]
+    made = begun(place.client, variants, ["Ann {{ x }}"], ahead=1)
+    assert made.wait(10)
+    assert [made.answer(name, made.plan.inputs[0].id).text for name in "ab"] == ["Dear Ann {{ x }}", "Hi Ann {{ x }}"]
+
+
 def test_names_come_from_what_differs(place: Served) -> None:
     assert begun(place.client, ["echo", "instant"]).plan.names == ("echo", "instant")
     same = [{"model": "echo", "settings": {"temperature": 0}}, {"model": "echo", "settings": {"temperature": 1}}]
