@@ -30,6 +30,7 @@ from evalsetkit import (
 
 from aiplat_lab import prompts as registry
 from aiplat_lab.evals import Answer, load
+from aiplat_lab.evals._schema import problem
 from aiplat_lab.evals._score import resolve
 
 FIELDS = {"id", "input", "target", "slices", "cluster", "rationale"}
@@ -221,13 +222,13 @@ def _fits(value: Any, schema: dict[str, Any]) -> bool:
     return any(isinstance(value, kinds[kind]) for kind in schema["type"])
 
 
-def test_the_extraction_prompts_ask_for_the_schemas() -> None:
+def test_the_extraction_prompt_asks_for_the_fields_of_the_schemas() -> None:
     wanted = [json.loads((EVALSETS / "document-extraction" / f"{kind}.schema.json").read_text("utf-8")) for kind in ("invoice", "contract")]
-    for one in prompts():
-        if one.evalset == "document-extraction":
-            assert one.output_schema
-            asked = one.output_schema["anyOf"]
-            assert [sorted(each["properties"]) for each in asked] == [sorted(each["properties"]) for each in wanted]
+    asked = registry.library("extract").output_schema
+    assert asked
+    assert [list(each["properties"]) for each in asked["anyOf"]] == [list(each["properties"]) for each in wanted]
+    for row in samples("document-extraction"):
+        assert not problem(row["target"], asked), row["id"]
 
 
 def test_text_questions() -> None:
