@@ -171,7 +171,7 @@ class Runner:
             "call_id": request.call_id,
             "attempt": attempt,
             "slices": dict(item.sample.slices),
-            "cluster": item.sample.cluster,
+            "cluster": item.sample.cluster or None,
         }
         try:
             response = await self._send(request)
