@@ -102,7 +102,7 @@ def prepare(variants: Any, inputs: Any, options: Options, *, here: Place, client
     kept = _kept(client, resume) if resume else {}
     given = read_inputs(inputs) if inputs is not None or record is None else _inputs_of(client, record, kept)
     plan = _plan(sides, given, options, record, here=here, client=client)
-    who = replace(known.attribution, surface="widget", experiment=plan.id, notebook=here.notebook, cell_id=here.cell_id)
+    who = replace(known.attribution, surface="ab", experiment=plan.id, notebook=here.notebook, cell_id=here.cell_id)
     check_values(sides, given)
     answers = _answers(plan, who, cache="refresh" if options.fresh else "auto", timeout_s=options.timeout_s)
     _recall(answers, kept)

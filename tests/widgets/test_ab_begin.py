@@ -126,5 +126,5 @@ def test_an_experiment_is_recorded_before_it_asks(place: Served) -> None:
     assert (record["seed"], record["alpha"], record["blind"], record["inputs"]) == (5, 0.1, True, 1)
     assert made.wait(10)
     row = place.client.call(made.answer("plain", made.current.id).call_id)
-    assert (row["experiment"], row["variant"], row["surface"], row["cell_id"]) == (made.id, "plain", "widget", "cell-1")
+    assert (row["experiment"], row["variant"], row["surface"], row["cell_id"]) == (made.id, "plain", "ab", "cell-1")
     assert row["tags"]["input"] == made.current.id
