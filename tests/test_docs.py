@@ -170,6 +170,11 @@ def test_every_plug_in_is_documented() -> None:
             assert f"`{name}`" in page, f"{kind} {name}"
 
 
+def test_every_page_is_found_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"docs/{page.name}" not in readme] == []
+
+
 @pytest.mark.parametrize("module", [policies, providers, settings])
 def test_public_modules_say_what_they_are(module: types.ModuleType) -> None:
     assert module.__doc__

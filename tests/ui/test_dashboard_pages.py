@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,12 @@ def visit(page: Page, served: Dashboard, address: str) -> None:
     settled(page)
 
 
+def shot(page: Page, name: str) -> None:
+    """Keeps a picture of the page where a folder for pictures is named."""
+    if folder := os.environ.get("AIPLAT_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
 def text_of(page: Page, css: str) -> str:
     return " ".join(page.locator(css).first.inner_text().split())
 
@@ -79,6 +86,7 @@ def test_the_evaluation_page_shows_runs_the_verdict_and_a_sample_of_both(page: P
     expect(page.locator(".opened .side")).to_have_count(2)
     expect(page.locator("table.runs").first).to_contain_text("not finished")
     expect(page.locator(".banner.demo")).to_be_visible()
+    shot(page, "dashboard-evaluation")
 
 
 def test_a_regression_and_an_open_question_are_told_apart(page: Page, served: Dashboard, demo: Client) -> None:
@@ -144,6 +152,7 @@ def test_the_prompts_page_shows_versions_the_diff_and_the_evidence(page: Page, s
     expect(page.locator("table.diff ins").first).to_contain_text("short")
     expect(page.locator(".history")).to_contain_text("1.1.0 → 2.0.0 evidence")
     expect(page.locator(".verdict")).to_contain_text("B is preferred to A")
+    shot(page, "dashboard-prompts")
 
 
 def test_another_prompt_and_other_versions_follow_the_link(page: Page, served: Dashboard) -> None:
