@@ -18,6 +18,7 @@ Whatever follows an `@` in a model's name is ignored: `echo@a` and `echo@b` are 
 | `context-length`, `unknown-model` | 400 and 404 in the words of the real services |
 | `hang`, `slow-first-Ns`, `slow-headers-Ns` | never answers; N seconds before the first text; before the first byte |
 | `stream-N`, `slow-stream`, `endless-stream` | N chunks; one chunk each 50 ms, 200 in all; no end |
+| `paced-N-Mms` | N chunks, one each M milliseconds |
 | `cut-stream`, `cut-clean`, `cut-first`, `hang-stream` | breaks after 3 chunks: reset, ended without its end marker, before any; silent |
 | `bad-chunk`, `stream-error` | a chunk that is not JSON; an error event after 3 chunks |
 | `no-finish`, `no-usage`, `no-done` | no finish reason; no usage; no end marker after a finish reason |
@@ -113,6 +114,9 @@ def _answer(name: str, body: dict[str, Any]) -> Answer:
         return Answer(["word "] * count, "length", output=count)
     if name.startswith("stream-") and name[7:].isdigit():
         return Answer([f"{WORDS[index % 10]} " for index in range(int(name[7:]))], output=int(name[7:]))
+    if name.startswith("paced-"):
+        count = int(name.split("-")[1])
+        return Answer([f"{WORDS[index % 10]} " for index in range(count)], output=count)
     if name == "slow-stream":
         return Answer([f"{WORDS[index % 10]} " for index in range(200)], output=200)
     if name == "tools":
@@ -490,6 +494,8 @@ class FaultServer:
                 return
             if name == "slow-stream":
                 await asyncio.sleep(0.05)
+            elif name.startswith("paced-"):
+                await asyncio.sleep(int(name.split("-")[2].removesuffix("ms")) / 1000)
             yield event
 
 

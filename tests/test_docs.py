@@ -51,6 +51,7 @@ def settings_page() -> str:
         ("`[gateway]`", "GatewaySettings"),
         ("`[cache]`", "CacheSettings"),
         ("`[reports]`", "ReportSettings"),
+        ("`[retention]`", "RetentionSettings"),
     ]
     lines = [
         "# Settings",
@@ -164,9 +165,14 @@ def test_every_command_says_what_it_does() -> None:
 
 def test_every_plug_in_is_documented() -> None:
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    for kind in ("provider", "policy"):
+    for kind in ("provider", "policy", "scorer"):
         for name in registry.names(kind):  # type: ignore[arg-type]
             assert f"`{name}`" in page, f"{kind} {name}"
+
+
+def test_every_page_is_found_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"docs/{page.name}" not in readme] == []
 
 
 @pytest.mark.parametrize("module", [policies, providers, settings])

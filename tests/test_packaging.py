@@ -57,7 +57,12 @@ def test_the_wheel_holds_everything_once(dist: Path) -> None:
     data = f"aiplat_lab-{VERSION}.data/data"
     for wanted in (
         "aiplat_lab/_shipped/notebooks/quickstart.ipynb",
+        "aiplat_lab/_shipped/notebooks/tour.ipynb",
         "aiplat_lab/_shipped/notebooks/reports/cost.ipynb",
+        "aiplat_lab/_shipped/notebooks/reports/compliance.ipynb",
+        "aiplat_lab/_shipped/evalsets/ticket-classification/data.jsonl",
+        "aiplat_lab/prompts/library/summarise.prompt.md",
+        "aiplat_lab/widgets/live.js",
         "aiplat_lab/reports/report.typ",
         "aiplat_lab/reports/report.css",
         "aiplat_lab/reports/fonts/Inter-Regular.otf",

@@ -119,7 +119,7 @@ def cost_quality(frame: Frame, *, look: Look | None = None) -> Any:
 
 def _name_apart(values: list[dict[str, Any]], dear: float) -> None:
     """Says which points are named in the picture, and on which side: those that nothing beats first, and none on top of another."""
-    span = max((row["score"] for row in values), default=1.0) - min((row["score"] for row in values), default=0.0) or 1.0
+    span = max((row["high"] for row in values), default=1.0) - min((row["low"] for row in values), default=0.0) or 1.0
     taken: list[tuple[float, float]] = []
     for row in sorted(values, key=lambda row: (not row["best"], -row["score"])):
         place = ((row["each"] / dear) ** 0.5, row["score"] / span)

@@ -307,6 +307,8 @@ def _list(arguments: argparse.Namespace) -> int:
         return show(arguments, [{"scorer": name, "what": said[name]} for name in scorer_names()])
     if arguments.runs:
         rows = client_of(arguments).view_rows("eval_run_list", limit=100)
+        if not arguments.json:
+            rows = [{**row, "started_at": str(row["started_at"])[:16].replace("T", " "), "status": row["status"] or "open"} for row in rows]
         brief = ("run_id", "name", "evalset", "model", "prompt_name", "samples", "epochs", "status", "started_at")
         return show(arguments, rows, columns=None if arguments.json else brief, empty="no runs yet: `aiplat eval run EVALSET`")
     if arguments.baselines:

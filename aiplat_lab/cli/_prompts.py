@@ -1,4 +1,4 @@
-"""`aiplat prompts …`: the registry of prompts, and files to begin with."""
+"""`aiplat prompts list | library | init | show | save | diff | label | history`: the registry of prompts, and files to begin with."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiplat_lab.cli._frame import Commands, Parser, client_of, command, say, show
-from aiplat_lab.core.errors import PromptError, UsageError
+from aiplat_lab.client import Client
+from aiplat_lab.core.errors import AuthRefused, PromptError, UsageError
 from aiplat_lab.core.prompts import Reference, check_name
 from aiplat_lab.core.text import table
 
 if TYPE_CHECKING:
     from aiplat_lab.prompts import Prompt
 
+_EMPTY = "no prompt was saved yet: `aiplat prompts library` lists those that are shipped, `aiplat prompts init NAME` begins one"
 _STARTER = """\
 ---
 name: {name}
@@ -70,11 +72,15 @@ def add(commands: Commands) -> None:
 
 def _list(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
+    try:
+        catalogue = client.view_rows("prompt_catalogue")
+    except AuthRefused:  # whoever comes with a virtual key reads what there is, not who saved it
+        return show(arguments, _shelf_rows(client), empty=_EMPTY)
     labels: dict[str, list[str]] = {}
     for row in client.view_rows("prompt_labels_now"):
         labels.setdefault(row["name"], []).append(f"{row['label']} → {row['version']}")
     found: dict[str, dict[str, Any]] = {}  # Any: JSON
-    for row in client.view_rows("prompt_catalogue"):
+    for row in catalogue:
         count = found.get(row["name"], {}).get("versions", 0) + 1
         said = row["message"] or row["reason"]
         found[row["name"]] = {
@@ -86,8 +92,21 @@ def _list(arguments: argparse.Namespace) -> int:
             "author": row["author"],
             "change": said,
         }
-    empty = "no prompt was saved yet: `aiplat prompts library` lists those that are shipped, `aiplat prompts init NAME` begins one"
-    return show(arguments, list(found.values()), empty=empty)
+    return show(arguments, list(found.values()), empty=_EMPTY)
+
+
+def _shelf_rows(client: Client) -> list[dict[str, Any]]:  # Any: JSON
+    from aiplat_lab import prompts  # as in `_library`
+
+    return [
+        {
+            "prompt": name,
+            "latest": entry.latest,
+            "versions": len(entry.versions),
+            "labels": ", ".join(f"{label} → {version}" for label, version in entry.labels.items()),
+        }
+        for name, entry in prompts.shelf(client).entries.items()
+    ]
 
 
 def _library(arguments: argparse.Namespace) -> int:

@@ -83,12 +83,13 @@ def _cost(response: Response) -> str:
 
 
 def _notebook() -> Path:
-    """The tour in the working folder: the one that is there, or a copy of the shipped one."""
-    here = Path.cwd() / "notebooks" / "quickstart.ipynb"
-    if not here.exists():
-        here.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(shipped("notebooks", "quickstart.ipynb"), here)
-    return here
+    """The first steps in the working folder, with the ten-minute tour beside them: those that are there, or copies of the shipped ones."""
+    folder = Path.cwd() / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("tour.ipynb", "quickstart.ipynb"):
+        if not (folder / name).exists():
+            shutil.copyfile(shipped("notebooks", name), folder / name)
+    return folder / "quickstart.ipynb"
 
 
 def _run_headless(arguments: argparse.Namespace, client: Client, notebook: Path) -> None:

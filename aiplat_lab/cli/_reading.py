@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     check.add_argument("--snapshot", type=Path, default=None, metavar="FILE", help="its snapshot, where it does not lie in the folder")
     command(actions, "list", _report_list, "list the reports there are")
     demo = command(commands, "demo", _demo, "make a demo ledger in a home of its own, marked as such")
-    demo.add_argument("--calls", type=count, default=20_000, help="how many calls (default: 20,000)")
+    demo.add_argument("--calls", type=count, default=20_000, help="how many everyday calls (default: 20,000)")
     demo.add_argument("--days", type=count, default=90, help="over how many days (default: 90)")
 
 

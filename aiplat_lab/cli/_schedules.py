@@ -1,4 +1,4 @@
-"""`aiplat schedule …`: reports that are made by themselves."""
+"""`aiplat schedule add | list | run | pause | resume | remove | history | export`: reports that are made by themselves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def add(commands: Commands) -> None:
     new.add_argument("--tz", default="", metavar="ZONE", help="the IANA time zone of that (default: time_zone in aiplat.toml)")
     new.add_argument("--name", default="", metavar="ID", help="what the schedule is called (default: as the report)")
     new.add_argument(
-        "--since", default="7d", metavar="WHEN", help="where each report's period begins, counted from when it is due (default: 7d)"
+        "--since",
+        default="",
+        metavar="WHEN",
+        help="where each report's period begins, counted from when it is due (default: as the notebook says)",
     )
     new.add_argument("-p", "--parameter", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the notebook")
     new.add_argument(

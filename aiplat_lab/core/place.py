@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,12 @@ class Place(NamedTuple):
     """Whether nobody watches: papermill, nbclient, CI."""
     kernel: bool
     """Whether outputs can be updated, which a terminal cannot."""
+
+
+def shell_here() -> Any:  # Any: IPython's shell, which comes without types
+    """The shell that runs this code, or None; IPython is not loaded for it, since without it there is no shell."""
+    module = sys.modules.get("IPython")
+    return module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
 
 
 def place(shell: Any, environment: Environment) -> Place:  # Any: IPython's shell, which comes without types

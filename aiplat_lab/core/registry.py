@@ -12,10 +12,17 @@ from aiplat_lab.core.errors import ConfigError, did_you_mean
 Kind = Literal["provider", "policy", "scorer", "report"]
 KINDS: tuple[Kind, ...] = ("provider", "policy", "scorer", "report")
 GROUP = "aiplat_lab"
+_SCORERS = (
+    *("contains", "cost", "exact", "json_fields", "json_schema", "keywords", "latency", "normalised", "numeric", "refusal", "regex"),
+    *("rouge_l", "token_f1"),
+)
 BUILT_IN: Mapping[tuple[Kind, str], str] = {
     ("provider", "openai"): "aiplat_lab.providers.openai",
     ("provider", "anthropic"): "aiplat_lab.providers.anthropic",
     ("provider", "local"): "aiplat_lab.providers.local",
+    **{("scorer", name): "aiplat_lab.evals.scorers" for name in _SCORERS},
+    ("scorer", "judge"): "aiplat_lab.evals.judge",
+    ("scorer", "similarity"): "aiplat_lab.evals.judge",
 }
 """Our own plug-ins and the modules that register them, so that one is found without installed metadata and alone."""
 

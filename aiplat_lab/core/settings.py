@@ -165,7 +165,7 @@ class GatewaySettings:
     port: int = 0
     """The loopback HTTP port for SDKs; 0 takes a free one."""
     idle_s: float = 3600.0
-    """Seconds without a client after which the gateway stops; 0 never stops it."""
+    """Seconds without a client after which the gateway stops; 0 never stops it, and a schedule that is switched on keeps it."""
     durability: Literal["process", "power"] = "process"
     """`process`: an acknowledged call survives `kill -9`; `power`: also a power cut, a few milliseconds dearer."""
     max_body_mb: int = 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from html import escape
 from typing import Any
 
 SIGNS: Mapping[str, str] = {"USD": "$", "GBP": "£", "EUR": "€"}
@@ -57,3 +58,15 @@ def table(rows: Sequence[Mapping[str, Any]], *, columns: Iterable[str] | None = 
         return "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right, strict=True)).rstrip()
 
     return "\n".join([line(names), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def html_table(sentence: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence and rows as HTML for a notebook's output, which sets the style of tables itself."""
+    said = f"<p>{escape(sentence)}</p>"
+    if not rows:
+        return said
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in rows[0])
+    body = "".join(
+        "<tr>" + "".join(f"<td>{'–' if value is None else escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows
+    )
+    return f"{said}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

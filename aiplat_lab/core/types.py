@@ -79,7 +79,7 @@ class Attribution:
     """Who pays for a call and where it came from; an empty text means not known."""
 
     surface: str = "python"
-    """`magic`, `python`, `http`, `cli`, `report`, `eval`, …"""
+    """`magic`, `python`, `http`, `cli`, `report`, `eval`, `ab`, …"""
     team: str = ""
     project: str = ""
     cost_centre: str = ""

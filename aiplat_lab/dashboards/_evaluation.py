@@ -14,11 +14,15 @@ from aiplat_lab.dashboards._page import Page, Part, Plan
 from aiplat_lab.dashboards._query import SAMPLE_ROWS, Period, Query
 
 _MOST_RUNS = 500
+_EARLIER = 20
+"""Runs before the period that are looked through for one to compare with."""
 _FRONTIER_HEIGHT = 340
 
 
 def asks(query: Query, period: Period, answers: Mapping[str, Answer]) -> dict[str, Ask]:
     """The runs of the period with their scores, then the samples of the two that are looked at, then the calls of one sample.
+
+    Where the period holds no run to compare with, the runs before it are asked for.
 
     The other filters are not asked of the ledger: the runs of a period are few, so a page that has them answers at once.
     """
@@ -36,6 +40,10 @@ def asks(query: Query, period: Period, answers: Mapping[str, Answer]) -> dict[st
     now, before = _two(query, answers)
     if now is None:
         return wanted
+    if period.since is not None and not query.against and _results.rival(_in_period(query, answers), now, query) is None:
+        wanted["earlier"] = view("eval_run_list", {"evalset": now["evalset"], "until": now["started_at"], "limit": _EARLIER})
+        if "earlier" not in answers:
+            return wanted
     wanted["samples"] = view("eval_sample_means", {"run": sorted({row["run_id"] for row in (now, before) if row is not None})})
     if "samples" in answers:
         pair = _opened(query, _shared(answers, now, before))
@@ -51,12 +59,21 @@ def _rows(query: Query, answers: Mapping[str, Answer], place: str = "runs") -> l
     return _results.fitting(found, query) if place == "runs" else found
 
 
+def _in_period(query: Query, answers: Mapping[str, Answer]) -> list[dict[str, Any]]:
+    return _results.fitting(answers.get("runs", Answer()).rows, query)
+
+
 def _two(query: Query, answers: Mapping[str, Answer]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The run that is looked at and the one it is compared with, by what the runs say of themselves."""
-    rows = _results.fitting(answers.get("runs", Answer()).rows, query)
+    rows = _in_period(query, answers)
     picked = answers.get("picked", Answer()).rows
     now = _results.chosen(rows, query, picked)
-    return now, None if now is None else _results.rival(rows, now, query, picked)
+    if now is None:
+        return None, None
+    before = _results.rival(rows, now, query, picked)
+    if before is None and not query.against:
+        before = _results.rival(answers.get("earlier", Answer()).rows, now, query)
+    return now, before
 
 
 def _shared(answers: Mapping[str, Answer], now: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[_results.Pair]:
@@ -225,7 +242,7 @@ def _values(page: Page) -> Mapping[str, Sequence[str]]:
     return {name: sorted({row[column] for row in page.rows("runs") if row[column]}) for name, column in columns.items()}
 
 
-_RUNS = ("runs", "scores", "status", "picked")
+_RUNS = ("runs", "scores", "status", "picked", "earlier")
 _TWO = (*_RUNS, "samples")
 EVALUATION = Plan(
     name="evaluation",
@@ -233,7 +250,7 @@ EVALUATION = Plan(
     filters=("team", "project", "model", "prompt", "evalset"),
     asks=asks,
     asked=(),
-    helpful=("picked", "call_before", "call_now"),
+    helpful=("picked", "earlier", "call_before", "call_now"),
     is_empty=lambda page: page.has_none("ever"),
     empty=_runs.empty,
     values=_values,

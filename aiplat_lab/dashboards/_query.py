@@ -35,7 +35,7 @@ SHARED = ("since", "until", "team", "project", "model", "prompt", "theme")
 """The parts of a link that mean the same on every page, and go along from one to the other."""
 WHICH: Mapping[str, str] = {"differ": "Differ", "better": "Better", "worse": "Worse", "errors": "No answer", "all": "All"}
 """The samples that a side by side of two runs can show."""
-_KEEP_THE_PAGE = {"page", "call", "theme", "sample"}
+_KEEP_THE_PAGE = {"call", "theme", "sample"}
 _NARROWER = ("run", "against", "sample", "which", "version", "base", "experiment")
 """What was picked inside a page; another filter begins without it."""
 
@@ -105,7 +105,7 @@ class Query:
 
     def link(self, **changes: str) -> str:
         """The part of a link from `?` on, for this query with `changes`; another filter begins on the first page, with nothing picked."""
-        if changes and not _KEEP_THE_PAGE & set(changes):
+        if "page" not in changes and not set(changes) <= _KEEP_THE_PAGE:
             changes["page"] = ""
         if set(FILTER_NAMES) & set(changes):
             changes = {**dict.fromkeys(_NARROWER, ""), **changes}

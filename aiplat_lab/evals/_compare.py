@@ -8,7 +8,7 @@ from typing import Any
 
 from aiplat_lab.client import Client, default
 from aiplat_lab.core.errors import UsageError, did_you_mean
-from aiplat_lab.core.text import table
+from aiplat_lab.core.text import html_table, table
 from aiplat_lab.evals._run import Run, _is_measure
 from aiplat_lab.stats import Comparison, benjamini_hochberg, compare_paired, gate_verdict, holm
 
@@ -80,6 +80,9 @@ class RunComparison:
     def __repr__(self) -> str:
         more = f"\n{len(self.pairings)} comparisons, p adjusted by {self.correction}." if len(self.pairings) > 1 else ""
         return f"{self.sentence}\n{self.table()}{more}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.sentence, [_row(one) for one in self.pairings])
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aiplat_lab.core.errors import EvalError, UsageError, did_you_mean
 from aiplat_lab.core.settings import shipped
 from aiplat_lab.core.types import Json, content_hash
+from aiplat_lab.evals._schema import check_schema
 
 DATA = "data.jsonl"
 CARD = "card.md"
@@ -94,7 +95,28 @@ def load(evalset: str | Path | Evalset | Iterable[Mapping[str, Json]], *, name: 
     path = _find(evalset)
     rows = _read(path)
     known = path.parent.name if path.name == DATA else path.stem
-    return _build(name or known, rows, where=f"{path}, line", path=str(path), card=_card(path))
+    found = _build(name or known, rows, where=f"{path}, line", path=str(path), card=_card(path))
+    return _with_schemas(found, path.parent) if path.name == DATA else found
+
+
+def _with_schemas(evalset: Evalset, folder: Path) -> Evalset:
+    """Each sample with the JSON Schema of its answer, where the folder has one: `KIND.schema.json` by its variable `kind`, or
+    `schema.json` for all."""
+    schemas: dict[str, Json] = {}
+    for path in sorted(folder.glob("*schema.json")):
+        try:
+            schemas[path.name] = json.loads(path.read_text(encoding="utf-8"))
+            check_schema(schemas[path.name])
+        except ValueError as error:
+            raise EvalError(f"{path} is no JSON Schema: {error}") from None
+
+    def told(sample: Sample) -> Sample:
+        schema = schemas.get(f"{sample.input.get('kind')}.schema.json", schemas.get("schema.json"))
+        if schema is None or "schema" in sample.metadata:
+            return sample
+        return replace(sample, metadata={**sample.metadata, "schema": schema})
+
+    return replace(evalset, samples=tuple(map(told, evalset.samples))) if schemas else evalset
 
 
 def _find(evalset: str | Path) -> Path:

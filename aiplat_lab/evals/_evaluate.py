@@ -6,6 +6,7 @@ import asyncio
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any, Literal, overload
 from aiplat_lab.client import Client, default
 from aiplat_lab.core.errors import AiplatError, UsageError
 from aiplat_lab.core.ids import new_id
+from aiplat_lab.core.place import place, shell_here
+from aiplat_lab.core.settings import environment
 from aiplat_lab.core.text import money, seconds
 from aiplat_lab.core.types import CacheMode, Json
 from aiplat_lab.evals import _plan
@@ -26,6 +29,7 @@ from aiplat_lab.evals._score import Wanted
 
 EvalsetLike = str | Path | Evalset | Iterable[Mapping[str, Json]]
 _TICK_S = 0.05
+_LINE_EVERY_S = 0.5
 
 
 @overload
@@ -216,14 +220,25 @@ def _teller(progress: bool | Callable[[Progress], None]) -> Callable[[Progress],
         return progress
     if not progress:
         return lambda _: None
-    live = sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+    if not (sys.stderr.isatty() or _watched_kernel()):
+        return lambda _: None
+    said = 0.0
 
     def tell(now: Progress) -> None:
+        nonlocal said
         last = now.done == now.total
-        if live:
+        if last or time.monotonic() - said >= _LINE_EVERY_S:
+            said = time.monotonic()
             print(f"\r{line(now)}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)  # noqa: T201
 
     return tell
+
+
+def _watched_kernel() -> bool:
+    """Whether this is a notebook at which a person sits; an executed one keeps each line that is written over."""
+    shell = shell_here()
+    here = place(shell, environment()) if shell is not None else None
+    return here is not None and here.kernel and not here.headless
 
 
 def line(now: Progress) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aiplat_lab.client import Client, default
-from aiplat_lab.core.text import money, table
+from aiplat_lab.core.text import html_table, money, table
 from aiplat_lab.core.types import canonical_json
 from aiplat_lab.evals._plan import parsed, record_of
 from aiplat_lab.evals._score import resolve
@@ -235,10 +234,7 @@ class Run:
         return f"{self.sentence}\n{self.table()}"
 
     def _repr_html_(self) -> str:
-        rows = summary_rows(self.summary())
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows)
-        return f"<p>{html.escape(self.sentence)}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(self.sentence, summary_rows(self.summary()))
 
 
 def run(run_id: str, *, client: Client | None = None) -> Run:

@@ -171,7 +171,7 @@ class Runner:
             "call_id": request.call_id,
             "attempt": attempt,
             "slices": dict(item.sample.slices),
-            "cluster": item.sample.cluster,
+            "cluster": item.sample.cluster or None,
         }
         try:
             response = await self._send(request)
@@ -330,6 +330,11 @@ class _Asker:
         self._item = item
         self._attempt = attempt
         self._parent_id = answer.response.call_id if answer.response else ""
+
+    @property
+    def model(self) -> str:
+        """As `Ask.model`."""
+        return self._runner.plan.model
 
     async def chat(
         self, messages: Sequence[Message], *, model: str = "", settings: Mapping[str, Json] | None = None, key: str = ""

@@ -7,7 +7,6 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from importlib import import_module
 from typing import Any, Protocol, TypeAlias
 
 from aiplat_lab.core.errors import ConfigError, EvalError, UsageError, did_you_mean
@@ -52,6 +51,11 @@ class Score:
 
 class Ask(Protocol):
     """How a scorer asks a model: through the gateway, booked under the run, within its cap."""
+
+    @property
+    def model(self) -> str:
+        """The run's own model, which is asked where no other is named."""
+        ...
 
     async def chat(
         self, messages: Sequence[Message], *, model: str = "", settings: Mapping[str, Json] | None = None, key: str = ""
@@ -122,7 +126,6 @@ def measure(function: Function) -> Function:
 
 def names() -> list[str]:
     """The scorers that can be named."""
-    _ours()
     return registered("scorer")
 
 
@@ -132,7 +135,6 @@ def scorer(name: str, /, **options: Any) -> Scorer:  # Any: whatever the scorer 
     Raises:
         UsageError: there is none of that name, or it does not take an option, or needs one.
     """
-    _ours()
     try:
         function = find("scorer", name)
     except ConfigError:
@@ -147,7 +149,7 @@ def scorer(name: str, /, **options: Any) -> Scorer:  # Any: whatever the scorer 
         if taken[key].default is inspect.Parameter.empty and key not in options:
             raise UsageError(f"the scorer {name} needs {key}: write {name}:{key}=…")
     _check(name, function, options)
-    said = ",".join(f"{key}={value}" for key, value in options.items())
+    said = ",".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items())
     return _made(f"{name}:{said}" if said else name, function, options)
 
 
@@ -172,7 +174,6 @@ def resolve(wanted: Wanted) -> Scorer:
 
 def _parse(text: str) -> Scorer:
     name, colon, rest = text.partition(":")
-    _ours()
     try:
         function = find("scorer", name.strip())
     except ConfigError:
@@ -239,9 +240,3 @@ def _check(name: str, function: Function, options: Mapping[str, Any]) -> None:
             check(**options)
         except ValueError as error:
             raise UsageError(f"the scorer {name}: {error}") from None
-
-
-def _ours() -> None:
-    """Registers the scorers that come with the package."""
-    import_module("aiplat_lab.evals.scorers")
-    import_module("aiplat_lab.evals.judge")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -13,9 +14,12 @@ from aiplat_lab.core.types import Json, Message
 from aiplat_lab.evals._evalset import Sample
 from aiplat_lab.evals._score import Answer, Ask, Score, ScorerFailed
 from aiplat_lab.evals.scorers import read_json, targets
+from aiplat_lab.prompts import LIBRARY, library, library_names
 
 RUBRIC = "Is the answer right and complete by the reference, and does it say nothing that the reference contradicts?"
 SCALE = 5
+_BARE = re.compile(r"(?:(?:score|mark|rating)\s*[:=]\s*)?(\d{1,3})\s*(?:/\s*\d{1,3})?\s*\.?", re.IGNORECASE)
+"""A mark and nothing else, as small models give it."""
 _SETTINGS = {"temperature": 0, "max_tokens": 300}
 _PROMPT = """You judge one answer by a rubric. Judge only what the rubric asks.
 
@@ -54,15 +58,16 @@ async def judge(
         sample: its input and target are shown to the judge.
         ask: how the judge is asked.
         rubric: what to judge.
-        model: the judge; empty takes the run's own model.
-        prompt: a prompt of the registry or a file, with the variables `rubric`, `task`, `reference`, `answer` and `scale`.
+        model: the judge; empty takes the prompt's model where a prompt is given, or the run's own.
+        prompt: a prompt of the registry or a file, with the variables `rubric`, `task`, `reference`, `answer` and `scale`; empty
+            takes the library's `judge` for the model that it was made for, and otherwise asks for a mark and a reason as JSON.
         scale: the best mark.
         repeats: how often it is asked; the mean counts, and how far the marks lie apart is noted.
     """
     marks: list[int] = []
     reason = ""
     for turn in range(repeats):
-        messages, settings, named = _question(answer, sample, rubric=rubric, scale=scale, prompt=prompt)
+        messages, settings, named = _question(answer, sample, rubric=rubric, scale=scale, prompt=prompt, model=model or ask.model)
         said = await ask.chat(messages, model=model or named, settings=settings, key=f"judge{turn + 1}")
         mark, reason = read_mark(said.text, scale)
         marks.append(mark)
@@ -93,6 +98,9 @@ def read_mark(text: str, scale: int) -> tuple[int, str]:
     except ValueError:
         data = None
     mark = data.get("score") if isinstance(data, Mapping) else None
+    bare = _BARE.fullmatch(text.strip())
+    if data is None or isinstance(data, int):
+        mark = int(bare[1]) if bare else None
     if isinstance(mark, float) and mark.is_integer():
         mark = int(mark)
     if isinstance(mark, bool) or not isinstance(mark, int) or not 1 <= mark <= scale:
@@ -101,11 +109,19 @@ def read_mark(text: str, scale: int) -> tuple[int, str]:
     return mark, str(reason or "")[:300]
 
 
-def _question(answer: str, sample: Sample, *, rubric: str, scale: int, prompt: str) -> tuple[Sequence[Message], Mapping[str, Json], str]:
+def _question(
+    answer: str, sample: Sample, *, rubric: str, scale: int, prompt: str, model: str
+) -> tuple[Sequence[Message], Mapping[str, Json], str]:
     values = {"rubric": rubric, "task": _shown(sample.input), "reference": _reference(sample), "answer": str(answer), "scale": scale}
-    if prompt:
-        return _library(prompt, values)
+    named = prompt or _own_prompt(model)
+    if named:
+        return _library(named, values)
     return (Message("user", _PROMPT.format(**values)),), _SETTINGS, ""
+
+
+def _own_prompt(model: str) -> str:
+    """The library's judge where it was made for this model; a small model needs another form than a large one."""
+    return f"{LIBRARY}judge" if "judge" in library_names() and library("judge").model == model else ""
 
 
 def _library(prompt: str, values: Mapping[str, Any]) -> tuple[Sequence[Message], Mapping[str, Json], str]:

@@ -77,6 +77,8 @@ class _Run:
     def __init__(self, plan: dict[str, Any], output: _Output, lock: int) -> None:  # Any: JSON
         self._output = output
         self._told = False
+        signal.signal(signal.SIGTERM, self.stop)  # before there is a command that could be left alone
+        signal.signal(signal.SIGINT, self.stop)
         self._deadline = time.monotonic() + float(plan["timeout_s"])
         self.ended = "exit"
         self._process = subprocess.Popen(  # noqa: S603 (the gateway's own plan)
@@ -190,8 +192,6 @@ def main(words: list[str]) -> int:
     _adopt()
     try:
         run = _Run(plan, output, lock)
-        signal.signal(signal.SIGTERM, run.stop)
-        signal.signal(signal.SIGINT, run.stop)
         code = run.wait()
         _kill_left()
         result = {"exit_code": code, "ended": run.ended, "error": output.last_line(), "rows": output.parsed()}

@@ -108,6 +108,7 @@ class Gateway:
         self._ledger = ledger
         self._clock = clock
         self._policies = make(settings, ledger, clock=clock)
+        self._prompts = next(policy for policy in self._policies if isinstance(policy, Prompts))
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._providers: dict[str, Provider] = {}
         self._route = Route(self._provider, clock=clock)
@@ -124,7 +125,7 @@ class Gateway:
     @property
     def prompts(self) -> Shelf:
         """Every saved prompt's versions and labels, as they stand now."""
-        return next(policy for policy in self._policies if isinstance(policy, Prompts)).shelf
+        return self._prompts.shelf
 
     def guards(self, kind: str) -> bool:
         """Whether a policy judges records of this kind, so that they are written one after another."""
@@ -251,7 +252,7 @@ class Gateway:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call needs a running task")
-        call = Call(request=request, started_at=self._clock(), deployments=self._behind(request.model))
+        call = Call(request=self._prompts.named(request), started_at=self._clock(), deployments=self._behind(request.model))
         trip = _Trip(call, asyncio.get_running_loop().time(), request_document(request), task, task.cancelling())
         call.state["began"] = trip.began
         call.state["request_hash"] = trip.asked.hash

@@ -464,6 +464,8 @@ def _outcome(folder: Path, *, closing: bool) -> dict[str, Any]:
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         ended, code, error, rows = result["ended"], int(result["exit_code"]), str(result["error"]), result["rows"]
     except (OSError, ValueError, KeyError, TypeError):
+        if closing:
+            return {"status": "failed", "error": "the gateway was stopped meanwhile"}
         return {"status": "lost", "error": "the process that ran it is gone, and left no result"}
     facts = {"exit_code": code, "ended_at": result.get("ended_at")}
     if ended == "timeout":

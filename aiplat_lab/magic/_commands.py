@@ -85,7 +85,7 @@ def _prompts(magics: AiMagics, words: Sequence[str]) -> None:
         for name, entry in shelf.entries.items()
     ]
     rows.extend({"prompt": name, "latest": "", "labels": "of the library"} for name in prompts.library_names() if name not in shelf.entries)
-    _show(magics, rows, "%%ai --prompt NAME[@label] asks one; `aiplat prompts` saves and compares them.")
+    _show(magics, rows, "%%ai --prompt NAME[@label] asks one; `aiplat prompts save` keeps one, `aiplat prompts diff` compares two.")
 
 
 def _prices(magics: AiMagics, deployment: Mapping[str, Any]) -> str:  # Any: JSON

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from aiplat_lab.client import Client
 from aiplat_lab.core.cron import parse_cron, time_zone
 from aiplat_lab.core.errors import UsageError, did_you_mean
-from aiplat_lab.core.parameters import check_parameters, report_notebook
+from aiplat_lab.core.parameters import check_parameters, declared_parameters, report_notebook
 from aiplat_lab.core.settings import environment
 from aiplat_lab.core.times import moment
 from aiplat_lab.core.types import utc_now
@@ -41,7 +41,7 @@ def add_schedule(
     client: Client,
     zone: str = "",
     name: str = "",
-    since: str = "7d",
+    since: str = "",
     parameters: Mapping[str, Any] | None = None,
     timeout_s: float | None = None,
     catch_up: Literal["latest", "none"] = "latest",
@@ -54,7 +54,8 @@ def add_schedule(
         client: of the gateway that shall keep it.
         zone: the IANA zone of the cron line; empty takes the one in the settings.
         name: what the schedule is called; empty takes the report's name.
-        since: where the period of each report begins, counted from when it is due.
+        since: where the period of each report begins, counted from when it is due; empty takes what the
+            notebook declares.
         parameters: further parameters of the report.
         timeout_s: the longest a run may take, in seconds; then all of it is killed.
         catch_up: `latest` runs once after slots that were missed, `none` only notes them.
@@ -72,8 +73,9 @@ def add_schedule(
         raise UsageError(f"the time-out is {timeout_s:g} s; it must be more than 0")
     if catch_up not in ("latest", "none"):
         raise UsageError(f"catch-up is {catch_up!r}; it must be latest or none.{did_you_mean(catch_up, ('latest', 'none'))}")
-    if moment(since, now=utc_now()) >= utc_now():
-        raise UsageError(f"the period begins at {since!r}, which is not before the report is due")
+    begins = since or str((declared_parameters(notebook) or {}).get("since") or "7d")
+    if moment(begins, now=utc_now()) >= utc_now():
+        raise UsageError(f"the period begins at {begins!r}, which is not before the report is due")
     chosen = name or re.sub(r"[^A-Za-z0-9._-]+", "-", notebook.stem).strip("-._") or "report"
     if not _NAME.fullmatch(chosen):
         raise UsageError(f"{chosen[:60]!r} cannot name a schedule: write letters, digits, `-`, `_` and `.`, at most 64")
@@ -82,7 +84,7 @@ def add_schedule(
         "report": report if not report.endswith(".ipynb") else str(Path(report).expanduser().absolute()),
         "cron": cron.strip(),
         "time_zone": zone or str(client.status()["time_zone"]),
-        "parameters": {"since": since, **(parameters or {})},
+        "parameters": {"since": begins, **(parameters or {})},
         "enabled": True,
         "timeout_s": timeout_s,
         "catch_up": catch_up,

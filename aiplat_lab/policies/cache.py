@@ -19,7 +19,7 @@ from aiplat_lab.ledger import Ledger
 
 _MAX_ENTRIES = 200_000
 _MAX_KEPT_BYTES = 64 * 1024 * 1024
-_ON_BY_ITSELF = frozenset({"magic", "report", "eval", "python", "cli", "widget"})
+_ON_BY_ITSELF = frozenset({"magic", "report", "eval", "python", "cli", "ab"})
 _COMPLETE = frozenset({"stop", "tool_calls"})
 _HARMLESS_FLAGS = frozenset({"retried", "no_price", "no_usage", "over_budget", "over_reservation", "max_tokens_fitted"})
 _REPEATS = ("epoch", "draw")

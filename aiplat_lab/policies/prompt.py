@@ -10,7 +10,7 @@ from aiplat_lab.core.errors import CallRefused, PromptError, RecordExists
 from aiplat_lab.core.prompts import Reference, Shelf, check_label, check_name, is_content, is_version
 from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import Settings
-from aiplat_lab.core.types import Call, Clock, utc_now
+from aiplat_lab.core.types import Call, Clock, Request, utc_now
 from aiplat_lab.ledger import Ledger
 
 
@@ -34,21 +34,28 @@ class Prompts:
         """Every prompt as it stands now; replaced whole, so that whoever holds it sees one state."""
         ledger.watch(self.guards, self._recorded)
 
+    def named(self, request: Request) -> Request:
+        """The request with the version that its prompt's label means now; as it is where there is nothing to resolve.
+
+        The pipeline asks when a call begins, so that its row has the version however the call ends.
+        """
+        who = request.attribution
+        entry = self.shelf.entries.get(who.prompt_name) if who.prompt_name else None
+        version = entry.find(who.prompt_version) if entry else None
+        if entry is None or version is None or version == who.prompt_version or version not in entry.versions:
+            return request
+        return replace(request, attribution=replace(who, prompt_version=version))
+
     async def before(self, call: Call) -> None:
-        """Raises `CallRefused`, or puts the version into the attribution of the request."""
-        who = call.request.attribution
-        if not who.prompt_name or who.prompt_name not in self.shelf.entries:
+        """Raises `CallRefused` where a saved prompt does not have the version."""
+        call.request = self.named(call.request)
+        name, version = call.request.attribution.prompt_name, call.request.attribution.prompt_version
+        if name not in self.shelf.entries or is_content(version):  # content that was not saved is a draft
             return
-        entry = self.shelf.entries[who.prompt_name]
-        if who.prompt_version in entry.versions:
-            return
-        if is_content(who.prompt_version) and entry.find(who.prompt_version) is None:
-            return  # a draft: it is not saved, and named by its content
         try:
-            version = self.shelf.resolve(Reference(who.prompt_name, who.prompt_version))
+            self.shelf.resolve(Reference(name, version))
         except PromptError as error:
             raise CallRefused(error.message, policy=self.name) from None
-        call.request = replace(call.request, attribution=replace(who, prompt_version=version))
 
     async def after(self, call: Call) -> None:
         """Nothing is left to do."""

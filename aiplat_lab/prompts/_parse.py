@@ -23,6 +23,7 @@ _NOT_SETTINGS = ("model", "messages", "stream")
 _SECRET = re.compile(r"api_?key|authorization|secret|token$|password", re.IGNORECASE)
 _HEADING = re.compile(rf"# ({'|'.join(ROLES)})[ \t]*")
 _ESCAPED = re.compile(rf"\\(?=# (?:{'|'.join(ROLES)})[ \t]*$)")
+_RESERVED = frozenset({"loop", "self", "super", "caller", "varargs", "kwargs", "true", "false", "none", "True", "False", "None"})
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -233,6 +234,8 @@ def _variables(front: Front, messages: tuple[Block, ...], source: str) -> dict[s
         for name, (line, column) in _template.check(block.text, source=source, first_line=block.line).names.items():
             used.setdefault(name, Place(source, line, column))
     if "variables" not in (front.data or {}):
+        for name, place in used.items():
+            _check_name(name, place)
         return {name: Variable(name=name) for name in used}
     variables = {name: _variable(front, name, spec) for name, spec in _mapping(front, "variables").items()}
     for name, place in used.items():
@@ -244,10 +247,7 @@ def _variables(front: Front, messages: tuple[Block, ...], source: str) -> dict[s
 
 def _variable(front: Front, name: str, spec: Json) -> Variable:
     way = ("variables", name)
-    if not _VARIABLE.fullmatch(name):
-        front.at(*way).fail(f"{shorten(name, 60)!r} cannot be a variable: it takes letters, digits and _, and begins with a letter")
-    if name in {"loop", "true", "false", "none", "True", "False", "None"}:
-        front.at(*way).fail(f"{name!r} means something else in a template; give the variable another name")
+    _check_name(name, front.at(*way))
     spec = {"type": spec} if isinstance(spec, str) else {} if spec is None else spec
     if not isinstance(spec, dict):
         front.at(*way).fail(f"the variable {name!r} must be a type or a mapping such as {{type: string}}, not {shorten(repr(spec), 60)}")
@@ -267,6 +267,13 @@ def _variable(front: Front, name: str, spec: Json) -> Variable:
     return Variable(
         name=name, type=kind, required=required, default=default, description=said.strip(), example=spec.get("example"), enum=enum
     )
+
+
+def _check_name(name: str, place: Place) -> None:
+    if not _VARIABLE.fullmatch(name):
+        place.fail(f"{shorten(name, 60)!r} cannot be a variable: it takes letters, digits and _, and begins with a letter")
+    if name in _RESERVED:
+        place.fail(f"{name!r} means something else in a template; give the variable another name")
 
 
 def _values(front: Front, way: tuple[str, ...], spec: Mapping[str, Json], kind: Type) -> tuple[Json, ...]:

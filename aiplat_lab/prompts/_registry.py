@@ -152,9 +152,7 @@ def save(prompt: Prompt | Path | str, message: str = "", client: Client | None =
         return known
     entry = held.shelf.entries.get(prompt.name)
     previous = entry.latest if entry else ""
-    change = (
-        compare(held.get(f"{prompt.name}@{previous}"), prompt) if previous else Change((Reason("first", "it is saved for the first time"),))
-    )
+    change = _since(held, previous, prompt) if previous else Change(())
     level: Level = "first" if not previous else change.level if change.level != "none" else "patch"
     version = change.after(previous) if previous else first_version()
     reason = "it is saved for the first time" if level == "first" else change.sentence
@@ -286,6 +284,14 @@ def _read(prompt: Prompt | Path | str) -> Prompt:
     if isinstance(prompt, str) and ("\n" in prompt or not prompt.strip()):
         return parse(prompt)
     return load(prompt)
+
+
+def _since(held: Store, previous: str, prompt: Prompt) -> Change:
+    try:
+        before = held.get(f"{prompt.name}@{previous}")
+    except PromptError as error:  # it was saved under other rules; it must not bar the way for good
+        return Change((Reason("major", f"{previous} can no longer be read ({error.message})"),))
+    return compare(before, prompt)
 
 
 def _unchanged(held: Store, shelf: Shelf, prompt: Prompt) -> Saved | None:

@@ -50,6 +50,7 @@ _RAW = re.compile(r"\{%[-+]?\s*raw\b.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\Z)", re.
 _TAG = re.compile(r"\{%.*?%\}|\{#.*?#\}")
 _ENDS = re.compile(r"(?<![-+])[%#]\}$")
 _BEGINS = re.compile(r"[ \t]+\{[%#](?![-+])")
+_JINJA_NAMES = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 _BY_NAME = frozenset({"map", "select", "reject", "selectattr", "rejectattr", "groupby", "sort", "sum", "unique", "min", "max", "join"})
 """Filters that take the name of a filter or of an attribute."""
 _Any: TypeAlias = Any  # Jinja2 passes values of every kind
@@ -300,6 +301,8 @@ def _problem(node: nodes.Node) -> str:
     if not isinstance(node, _ALLOWED):
         kind = type(node)
         return _WHY.get(kind, f"{re.sub(r'(?<!^)(?=[A-Z])', ' ', kind.__name__).lower()} is not used in a prompt")
+    if isinstance(node, nodes.Name) and node.name in _JINJA_NAMES:
+        return f"{node.name!r} means something else in a template; give the variable another name"
     if isinstance(node, nodes.For) and node.recursive:
         return "a loop in a prompt cannot be recursive"
     name = getattr(node, "attr", None) if isinstance(node, nodes.Getattr) else getattr(node, "name", None)

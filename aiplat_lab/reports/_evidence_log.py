@@ -19,12 +19,15 @@ _NEAR = 0.99
 def log_integrity(report: Report) -> Finding:
     """Whether every row is as it was written, none is missing, and nothing was set aside."""
     basis, contents = report.document.basis, report.view("log_contents")
-    damaged = report.view("quarantined")
-    cited = f"{contents.query} {damaged.query}"
+    damaged, anchors = report.view("quarantined"), report.view("report_anchors", whole=True)
+    cited = f"{contents.query} {damaged.query} {anchors.query}"
     if not basis["rows"]:
         return Finding("missing", "the log is empty", cited)
     if not basis["chain_holds"]:
         return Finding("against", f"the hash chain does not hold: {basis['chain_reason']}", cited)
+    lost = [row for row in anchors.rows if not row["holds"]]
+    if lost:
+        return Finding("against", f"the head that the report {lost[0]['id']} noted is no longer in the chain", cited)
     if damaged:
         return Finding("part", f"the chain holds, but {counted(len(damaged.rows), 'line')} could not be read and stand aside", cited)
     return Finding("supports", f"all {basis['rows']:,} rows match their hashes and no number is missing", cited)
@@ -175,6 +178,24 @@ def _write_chain(report: Report) -> None:
         [[row["kind"], f"{row['rows']:,}", moment_of(row["first_at"]) or "–", moment_of(row["last_at"]) or "–"] for row in contents.rows],
         right=[1],
         note="The whole log, not the period alone. Times are UTC.",
+    )
+    anchors = report.view("report_anchors", whole=True)
+    report.rows(
+        anchors,
+        "Anchors: heads that earlier reports noted",
+        ["Report", "Made", "Row", "Hash", "In the chain"],
+        [
+            [
+                row["id"],
+                moment_of(row["recorded_at"]),
+                f"{row['head_seq']:,}",
+                row["head_hash"][:16],
+                "still there" if row["holds"] else "GONE",
+            ]
+            for row in anchors.rows[:10]
+        ],
+        right=[2],
+        note="The head in the basis of preparation is this report's anchor. An anchor outside this machine is not evidenced.",
     )
     silences = report.view("log_silences", limit=5)
     report.rows(

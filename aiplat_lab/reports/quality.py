@@ -41,7 +41,7 @@ class Run:
     errors: int
     score: float | None
     low: float | None
-    """The lower end of the 95 % interval, clustered where samples share a cluster; None without two scores."""
+    """The lower end of the 95 % interval, clustered where samples share a cluster; None without two scores in two clusters."""
     high: float | None
     cost_usd: Decimal | None
     each_usd: Decimal | None
@@ -90,7 +90,9 @@ def all_runs(report: Report, *, whole: bool = True, **filters: str) -> tuple[lis
 
 def _run(row: Mapping[str, Any], found: Mapping[str, Any] | None) -> Run:
     scores = list(found["scores"] or ()) if found else []
-    interval = stats.score_interval(scores, clusters=found["clusters"] if found else None) if len(scores) > 1 else None
+    clusters = found["clusters"] if found else None
+    enough = len(scores) > 1 and (clusters is None or len(set(clusters)) > 1)
+    interval = stats.score_interval(scores, clusters=clusters) if enough else None
     cost = Decimal(str(found["cost_usd"])) if found and found["cost_usd"] is not None else None
     answers = found["asked"] - found["errors"] if found else 0
     scorers = row["scorers"] if isinstance(row["scorers"], list) else json.loads(row["scorers"] or "[]")
@@ -236,7 +238,7 @@ def pair_of(samples: Result, base: Run, other: Run, *, names: tuple[str, str], m
     both = [name for name in every if all(name in side and side[name]["score"] is not None for side in (first, second))]
     clusters = [first[name]["cluster"] or name for name in both]
     comparison = None
-    if len(both) > 1:
+    if len(set(clusters)) > 1:  # one sample, or one cluster of them, says nothing about others
         comparison = stats.compare_paired(
             [first[name]["score"] for name in both],
             [second[name]["score"] for name in both],

@@ -146,11 +146,12 @@ class Trend:
     query: str
 
 
-def trend(report: Report, *, evalset: str = "", most: int = 6) -> Trend:
+def trend(report: Report, *, evalset: str = "", most: int = 5) -> Trend:
     """The complete runs of the period, a line for each evalset, model and prompt."""
     runs, query = all_runs(report, whole=False)
     whole = [run for run in runs if run.status == "complete" and run.score is not None and evalset in ("", run.evalset)]
-    lines = list(dict.fromkeys(f"{run.evalset} · {run.model} · {run.prompt.partition('@')[0]}" for run in whole))[:most]
+    series = _series(whole)
+    lines = list(dict.fromkeys(series.values()))[:most]
     rows = [
         {
             "started_at": run.started_at,
@@ -158,18 +159,30 @@ def trend(report: Report, *, evalset: str = "", most: int = 6) -> Trend:
             "low": run.low if run.low is not None else run.score,
             "high": run.high if run.high is not None else run.score,
             "scored": run.scored,
-            "series": series,
+            "series": series[run.run_id],
             "version": run.prompt.partition("@")[2],
             "name": run.name,
         }
         for run in whole
-        if (series := f"{run.evalset} · {run.model} · {run.prompt.partition('@')[0]}") in lines
+        if series[run.run_id] in lines
     ]
     if not rows:
         return Trend([], "The trend of quality is not evidenced: no complete evaluation in this period.", query)
-    newest = {name: next(run for run in whole if f"{run.evalset} · {run.model} · {run.prompt.partition('@')[0]}" == name) for name in lines}
+    newest = {name: next(run for run in whole if series[run.run_id] == name) for name in lines}
     listed = "; ".join(f"{name} {share(run.score)} on {run.started_at[:10]}" for name, run in newest.items())
     return Trend(rows, f"{counted(len(rows), 'run')} in {counted(len(lines), 'line')}. The newest of each: {listed}.", query)
+
+
+def _series(runs: Sequence[Run]) -> dict[str, str]:
+    """For each run the line it stands in: evalset and model, and the prompt where there are several."""
+    prompts: dict[str, set[str]] = {}
+    for run in runs:
+        prompts.setdefault(f"{run.evalset} · {run.model}", set()).add(run.prompt.partition("@")[0])
+    return {
+        run.run_id: line if len(prompts[line]) == 1 else f"{line} · {run.prompt.partition('@')[0]}"
+        for run in runs
+        for line in [f"{run.evalset} · {run.model}"]
+    }
 
 
 def write_gates(report: Report, *, most: int = 20) -> None:

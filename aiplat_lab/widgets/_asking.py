@@ -28,7 +28,7 @@ class Asking:
         self._heard = heard
         self._changed = threading.Condition()
         self._waiting = {name: deque(enumerate(answers)) for name, answers in columns.items()}
-        self._open = sum(not answer.ended for answers in columns.values() for answer in answers)
+        self._columns = columns
         self._allowed = 0
         self._stopped = False
         self._streams: set[Stream] = set()
@@ -74,9 +74,12 @@ class Asking:
             stream.cancel()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Waits until every answer has ended or `stop` was called; false when the time ran out first."""
+        """Waits until every answer that may be asked has ended or `stop` was called; false when the time ran out first."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._stopped or self._open == 0, timeout_s)
+            return self._changed.wait_for(lambda: self._stopped or self._done(), timeout_s)
+
+    def _done(self) -> bool:
+        return all(answer.ended for answers in self._columns.values() for answer in answers[: self._allowed])
 
     def _run(self, name: str) -> None:
         while True:
@@ -92,7 +95,6 @@ class Asking:
             self._ask(answer)
         finally:
             with self._changed:
-                self._open -= 1
                 self._changed.notify_all()
 
     def _next(self, name: str) -> Answer | None:

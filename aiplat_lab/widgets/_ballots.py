@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import random
 import threading
 import time
@@ -16,6 +17,9 @@ from aiplat_lab.core.ids import new_id
 
 TIE, NONE = "tie", "none"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
+_RESTS_AFTER_S = 20.0
+_LAST_TRY_S = 3.0
+"""How long the end of the kernel waits for votes on their way."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,14 +74,18 @@ class VoteBox:
         self._moved = threading.Condition()
         self._waiting: deque[_Sent] = deque()
         self._thread: threading.Thread | None = None
+        self._at_exit = False
 
     def put(self, given: Ballot, row: Mapping[str, Any]) -> None:
         """Takes a vote; it is sent at once, and again while the gateway is away."""
         with self._moved:
             self._waiting.append(_Sent(given, dict(row), time.monotonic()))
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="aiplat-ab-votes", daemon=True)
                 self._thread.start()
+                if not self._at_exit:
+                    self._at_exit = True
+                    atexit.register(self.flush, _LAST_TRY_S)
             self._moved.notify_all()
 
     @property
@@ -95,7 +103,9 @@ class VoteBox:
         pause_s = _FIRST_PAUSE_S
         while True:
             with self._moved:
-                self._moved.wait_for(lambda: bool(self._waiting))
+                if not self._moved.wait_for(lambda: bool(self._waiting), _RESTS_AFTER_S):
+                    self._thread = None
+                    return
                 first = self._waiting[0]
             if self._send(first):
                 pause_s = _FIRST_PAUSE_S

@@ -13,14 +13,14 @@ from aiplat_lab import prompts
 from aiplat_lab.client import Client, default
 from aiplat_lab.core.errors import UsageError, did_you_mean, from_wire
 from aiplat_lab.core.ids import new_id
-from aiplat_lab.core.place import Place
+from aiplat_lab.core.place import Place, shell_here
 from aiplat_lab.core.settings import environment
 from aiplat_lab.core.types import Attribution, CacheMode
 from aiplat_lab.widgets._answers import Answer
 from aiplat_lab.widgets._experiment import Experiment, Plan
 from aiplat_lab.widgets._inputs import Input, read_inputs
-from aiplat_lab.widgets._screen import Screen, place_here, shell_here
-from aiplat_lab.widgets._twin import Twin
+from aiplat_lab.widgets._screen import Screen, place_here
+from aiplat_lab.widgets._twin import Twin, bundle
 from aiplat_lab.widgets._variants import Variant, check_values, read_variants
 
 
@@ -102,7 +102,7 @@ def prepare(variants: Any, inputs: Any, options: Options, *, here: Place, client
     kept = _kept(client, resume) if resume else {}
     given = read_inputs(inputs) if inputs is not None or record is None else _inputs_of(client, record, kept)
     plan = _plan(sides, given, options, record, here=here, client=client)
-    who = replace(known.attribution, surface="widget", experiment=plan.id, notebook=here.notebook, cell_id=here.cell_id)
+    who = replace(known.attribution, surface="ab", experiment=plan.id, notebook=here.notebook, cell_id=here.cell_id)
     check_values(sides, given)
     answers = _answers(plan, who, cache="refresh" if options.fresh else "auto", timeout_s=options.timeout_s)
     _recall(answers, kept)
@@ -144,9 +144,14 @@ def _shown(experiment: Experiment, shell: Any, here: Place) -> Experiment:  # An
     screen = Screen(shell) if here.kernel else None
     twin = None
     if screen is not None:
-        shown = screen
+        shown, began = screen, shell.execution_count
         twin = Twin(experiment, lambda data, update: shown.show(data, display_id=f"aiplat-ab-{experiment.id}", update=update))
-        experiment.twin = twin
+
+        def again() -> None:
+            if shell.execution_count != began:
+                Screen(shell).show(bundle(experiment), display_id=f"aiplat-ab-{experiment.id}")
+
+        experiment.show = again
     if here.headless or screen is None:
         return _to_the_end(experiment, twin)
     from aiplat_lab.widgets._live import Live  # with ipywidgets, for those who watch alone

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 Change: TypeAlias = Literal["piece", "answer", "place", "vote"]
 """What happened: an answer has grown, one has begun or ended, another input is in front, a vote was given or stored."""
 Listener: TypeAlias = Callable[[Change, Answer | None], None]
-
-
-class Shown(Protocol):
-    """A record of an experiment that is shown somewhere."""
-
-    def now(self) -> None:
-        """Brings it up to date at once."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +66,8 @@ class Experiment:
         columns = {name: [self._answers[name, one.id] for one in plan.inputs] for name in plan.names}
         self._asking = Asking(client, columns, self._heard, workers=4 if plan.headless else 1)
         self._verdict: Verdict | None = None
-        self.twin: Shown | None = None
-        """The saved record in the notebook, where there is one."""
+        self.show: Callable[[], None] | None = None
+        """Shows the record in the cell that runs now, unless that is the one which has shown it; None where nothing can be shown."""
 
     # --- for whoever compares -----------------------------------------------------------------------------------------
 
@@ -138,6 +130,12 @@ class Experiment:
     def __repr__(self) -> str:
         given = sum(1 for vote in self._votes.values() if vote["winner"])
         return f"<Experiment {self.id}: {' · '.join(self.plan.names)}, {len(self.plan.inputs)} inputs, {given} votes>"
+
+    def _ipython_display_(self) -> None:
+        """The record again, where `result` stands at the end of another cell."""
+        if self.show is None:
+            raise NotImplementedError  # so that IPython takes the text
+        self.show()
 
     # --- for the surfaces ---------------------------------------------------------------------------------------------
 

@@ -22,8 +22,10 @@ from aiplat_lab.widgets._screen import Screen
 from aiplat_lab.widgets._twin import facts
 
 _FOLDER = Path(__file__).parent
-_FIRST_S, _LONGEST_S, _GROWTH = 0.05, 0.5, 80.0
+_FIRST_S, _LONGEST_S, _GROWTH = 0.05, 1.0, 50.0
 """Tokens of all columns go out together every 50 ms; a long stream is gathered for longer, so that its messages stay few."""
+
+_RESTS_AFTER_S = 20.0
 
 
 class Control(anywidget.AnyWidget):  # type: ignore[misc]  # ipywidgets comes without types
@@ -52,7 +54,7 @@ class Live:
         self._sent: dict[str, int] = {}
         self._ended: set[str] = set()
         self._begun_s = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="aiplat-ab-live", daemon=True)
+        self._running = False
 
     def show(self, screen: Screen) -> None:
         """Shows the control as an output of the cell, and follows the experiment."""
@@ -60,7 +62,6 @@ class Live:
         data = {"application/vnd.jupyter.widget-view+json": view, "text/plain": repr(self._control)}
         screen.show(data, display_id=f"aiplat-ab-live-{self._experiment.id}")
         self._experiment.listeners.append(self._heard)
-        self._thread.start()
 
     # --- from the experiment, in any thread ---------------------------------------------------------------------------
 
@@ -68,10 +69,9 @@ class Live:
         if answer is not None and answer.input_id != self._experiment.current.id and not (change == "answer" and answer.ended):
             return
         if change != "piece":
-            with self._lock:
-                self._state = True
-                self._whole = self._whole or change == "place"
-        self._moved.set()
+            self._again(whole=change == "place")
+        else:
+            self._wake()
 
     # --- from the browser, in whatever thread the kernel gives ---------------------------------------------------------
 
@@ -84,9 +84,7 @@ class Live:
         self._context = copy_context()
         kind, one = content.get("kind"), self._experiment
         if kind == "ready":
-            with self._lock:
-                self._state = self._whole = True
-            self._moved.set()
+            self._again(whole=True)
         elif kind == "vote":
             given = one.ballot(one.current.id)
             winner = self._winner(content.get("choice"))
@@ -106,18 +104,29 @@ class Live:
         order = self._experiment.ballot(self._experiment.current.id).order
         return order[choice] if isinstance(choice, int) and not isinstance(choice, bool) and 0 <= choice < len(order) else None
 
-    def _again(self) -> None:
+    def _again(self, *, whole: bool = False) -> None:
         with self._lock:
             self._state = True
-        self._moved.set()
+            self._whole = self._whole or whole
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._moved.set()
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="aiplat-ab-live", daemon=True).start()
 
     # --- to the browser, in one thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
-            self._moved.wait()
-            self._moved.clear()
+            moved = self._moved.wait(_RESTS_AFTER_S)
             with self._lock:
+                if not moved and not self._moved.is_set():
+                    self._running = False
+                    return
+                self._moved.clear()
                 state, self._state = self._state, False
                 whole, self._whole = (self._whole, False) if state else (False, self._whole)
             if state:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextvars import copy_context
 from typing import Any
 
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment
-
-
-def shell_here() -> Any:  # Any: IPython's shell, which comes without types
-    """The shell that runs this code, or None; IPython is not loaded for it, since without it there is no shell."""
-    module = sys.modules.get("IPython")
-    return module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
 
 
 def place_here(shell: Any, environment: Environment) -> Place:  # Any: as in `shell_here`

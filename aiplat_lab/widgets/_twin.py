@@ -176,10 +176,6 @@ class Twin:
         self._send(update=False)
         self._experiment.listeners.append(self._heard)
 
-    def now(self) -> None:
-        """Brings it up to date at once."""
-        self._send(update=True)
-
     def _heard(self, change: Change, answer: Answer | None) -> None:
         if change == "vote" or (change == "answer" and answer is not None and answer.ended and self._complete(answer)):
             with self._lock:

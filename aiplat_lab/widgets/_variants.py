@@ -25,8 +25,8 @@ class Variant:
     """One side of a comparison."""
 
     prompt: str | Prompt = ""
-    """A text with `{{ variables }}`, a `Prompt`, `name@label`, or `library:name`. A text input is `{{ input }}`; a text without
-    variables is followed by it, and an empty one sends the input alone."""
+    """A text with `{{ variables }}`, a `Prompt`, `name@label`, or `library:name`. A text input fills the only variable, whatever its
+    name, else `{{ input }}`; a text without variables is followed by it, and an empty one sends the input alone."""
     model: str = ""
     """Empty takes the prompt's own model, else the default model."""
     settings: Mapping[str, Json] = field(default_factory=dict)
@@ -210,7 +210,7 @@ def _messages(prompt: Prompt, one: Input) -> tuple[Message, ...]:
             if last.role == "user"
             else (*before, last, Message("user", one.text))
         )
-    values: Mapping[str, Json] = one.values if one.values is not None else {"input": one.text}
+    values: Mapping[str, Json] = one.values if one.values is not None else {_text_variable(prompt): one.text}
     return prompt.render({name: _as_text(value) for name, value in _wanted(prompt, values).items()})
 
 

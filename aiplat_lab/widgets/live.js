@@ -36,7 +36,7 @@ function spans(text) {
 
 const ITEM = /^(\s*)([-*+]|\d{1,3}[.)])\s+(.*)$/;
 
-function markdown(text) {
+export function markdown(text) {
   const box = document.createDocumentFragment();
   const lines = text.split('\n');
   let at = 0;
@@ -76,10 +76,10 @@ function markdown(text) {
 
 // --- word diff -------------------------------------------------------------------------------------------------------
 
-const words = text => text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? [];
+export const words = text => text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? [];
 
 /** For each word of `a` and of `b`, whether the other side has it in the same order. Null when the texts are too long. */
-function kept(a, b) {
+export function kept(a, b) {
   if (a.length * b.length > MOST_DIFF_WORDS * MOST_DIFF_WORDS) {
     return null;
   }
@@ -207,11 +207,11 @@ class Comparison {
     this.root.removeEventListener('keydown', this.pressed);
   }
 
-  /** No kernel answers: the record below has what was judged. */
+  /** No kernel answers: it is busy with the rest of the cell, or gone. The record below has what was judged. */
   asleep() {
     if (!this.state) {
       this.root.dataset.asleep = 'true';
-      this.verdict.textContent = 'The kernel of this comparison is gone. The record below keeps what was judged; ab(resume=…) goes on with it.';
+      this.verdict.textContent = 'Waiting for the kernel, which is busy or gone. The record below keeps what was judged; ab(resume=…) goes on with it.';
     }
   }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from clikit import Line
+from served import Served
 
 from aiplat_lab import prompts
 
@@ -121,6 +122,19 @@ def test_mistakes_are_one_line(used: Line, file, tmp_path: Path) -> None:
     used("prompts", "label", "three@1.0.0", "production", "1.0.0").complains(2, "write the version once")
     used("prompts", "history", "thre").complains(1, "Did you mean three")
     used("prompts", "hstory").complains(2, "Did you mean history")
+
+
+def test_with_a_key_of_a_shared_gateway(used: Line, busy: Served, file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used("prompts", "save", file("four"))
+    used("prompts", "label", "four", "production", "1.0.0")
+    monkeypatch.setenv("AIPLAT_KEY", busy.key(team="risk"))
+    monkeypatch.setenv("AIPLAT_GATEWAY", busy.http)
+    monkeypatch.setenv("AIPLAT_HOME", str(tmp_path / "own"))
+    row = next(row for row in used("prompts", "list", "--json").rows if row["prompt"] == "four")
+    assert row == {"prompt": "four", "latest": "1.0.0", "versions": 1, "labels": "production → 1.0.0"}
+    assert used("prompts", "show", "four@production").out == TEXT.format(name="four", how="briefly")
+    used("prompts", "save", file("four", "otherwise")).complains(1, "key")
+    used("prompts", "label", "four", "trial", "1.0.0").complains(1, "key")
 
 
 def test_a_home_without_prompts(line: Line) -> None:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiplat_lab.core.errors import UsageError
-from aiplat_lab.dashboards._data import asks, currency
+from aiplat_lab.dashboards._cost import COST
+from aiplat_lab.dashboards._data import currency
+from aiplat_lab.dashboards._page import questions
 from aiplat_lab.dashboards._query import NOTHING_GIVEN, PAGE_ROWS, Period, Query, as_filter
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
@@ -27,12 +29,13 @@ def test_an_empty_link_is_the_last_thirty_days_of_everything() -> None:
         {},
         optional={
             **dict.fromkeys(
-                ("team", "project", "model", "call"),
+                ("team", "project", "model", "prompt", "evalset", "run", "against", "sample", "version", "base", "experiment", "call"),
                 st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(str.strip).filter(bool),
             ),
             "status": st.sampled_from(["ok", "error", "refused", "cancelled"]),
             "theme": st.sampled_from(["light", "dark"]),
             "by": st.sampled_from(["team", "model"]),
+            "which": st.sampled_from(["differ", "better", "worse", "errors", "all"]),
         },
     )
 )
@@ -51,6 +54,13 @@ def test_another_filter_begins_on_the_first_page_and_a_call_keeps_the_place() ->
     assert query.link(model="fast") == "?team=risk&model=fast"
     assert query.link(call="abc") == "?team=risk&page=3&call=abc"
     assert Query(page="x").offset == 0
+
+
+def test_another_filter_begins_with_nothing_picked_and_a_sample_keeps_the_place() -> None:
+    query = Query(evalset="claims", run="r", against="q", sample="s", which="worse", page="2", version="1.1.0", experiment="e")
+    assert query.link(evalset="desk") == "?evalset=desk"
+    assert Query.parse(query.link(sample="t")) == Query.parse(query.link().replace("sample=s", "sample=t"))
+    assert "page" not in query.link(which="better", sample="")
 
 
 def test_a_period_of_dates_leaves_its_end_out_and_knows_the_one_before() -> None:
@@ -82,7 +92,7 @@ def test_calls_that_name_no_team_can_be_asked_for() -> None:
 
 def test_only_what_a_change_touches_is_asked_anew() -> None:
     def asked(query: Query) -> dict[str, object]:
-        return dict(asks(query, query.period(now=NOW)))
+        return dict(questions(COST, query, query.period(now=NOW), {}))
 
     first = asked(Query(team="risk"))
     assert {name for name, ask in asked(Query(team="risk", page="2")).items() if first[name] != ask} == {"calls"}

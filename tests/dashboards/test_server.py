@@ -40,6 +40,10 @@ def test_nothing_is_served_without_the_token_and_it_opens_once(served: Dashboard
         "/cost",
         "/cost/ws",
         "/cost/metadata",
+        "/evaluation",
+        "/evaluation/ws",
+        "/prompts",
+        "/prompts/ws",
         "/static/js/bokeh.min.js",
         "/static/extensions/panel/panel.min.js",
         "/favicon.ico",
@@ -61,6 +65,11 @@ def test_nothing_is_served_without_the_token_and_it_opens_once(served: Dashboard
         for host in ("cdn.", "jsdelivr", "unpkg", "googleapis", "https://")
         if host in page.replace("https://vega.github.io/schema", "")
     ]
+    for name in ("Evaluation", "Prompts"):
+        status, _, page = get(f"{base}/{name.lower()}", cookie=cookie)
+        assert status == 200 and f"<h1>{name}</h1>" in page
+    status, headers, _ = get(f"{base}/", cookie=cookie)
+    assert (status, headers["location"]) == (301, "/cost")
     assert get(f"{served.url}?token={served.token}")[0] == 403
     assert get(served.url, cookie=cookie.split("=")[0] + "=guess")[0] == 403
 
@@ -105,6 +114,8 @@ def test_behind_a_proxy_the_page_stands_under_its_prefix(home: Home, tmp_path: P
             time.sleep(0.1)
         assert path.stat().st_mode & 0o077 == 0
         assert over(path, "/user/x/aiplat-dashboard/cost?since=7d")[0] == 200
+        assert over(path, "/user/x/aiplat-dashboard/evaluation")[0] == 200
+        assert over(path, "/user/x/aiplat-dashboard/prompts")[0] == 200
         assert over(path, "/cost")[0] == 404
         ask = {
             "Upgrade": "websocket",

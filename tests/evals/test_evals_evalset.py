@@ -47,6 +47,19 @@ def test_the_card_may_list_its_scorers_line_by_line(tmp_path: Path) -> None:
     assert found.card["licence"] == "CC0"
 
 
+def test_a_schema_beside_the_data_is_each_samples_own(tmp_path: Path) -> None:
+    write(tmp_path / "data.jsonl", [{"id": kind, "input": {"kind": kind, "text": "x"}, "target": {}} for kind in ("a", "b")])
+    before = load(tmp_path).hash
+    (tmp_path / "a.schema.json").write_text('{"type": "object", "required": ["x"]}')
+    (tmp_path / "schema.json").write_text('{"type": "array"}')
+    first, second = load(tmp_path).samples
+    assert (first.metadata["schema"]["required"], second.metadata["schema"]["type"]) == (["x"], "array")
+    assert load(tmp_path).hash == before
+    (tmp_path / "a.schema.json").write_text('{"tipe": "object"}')
+    with pytest.raises(EvalError, match=r"a\.schema\.json is no JSON Schema: .*Did you mean type"):
+        load(tmp_path)
+
+
 def test_a_text_is_the_variable_input_and_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"id": "a", "input": "hello"}).encode() + b"\r\n\n")

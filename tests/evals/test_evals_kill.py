@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from evalkit import Killed, kill_and_resume, rows, write
 from evalkit import place as make_place
-from served import Served
+from served import Served, wait_for
 
 from aiplat_lab.evals import evaluate
 
@@ -49,20 +52,15 @@ def test_a_judge_is_not_paid_twice_either(place: Served, tmp_path: Path) -> None
 
 
 def test_a_gateway_that_is_killed_loses_no_sample(place: Served, tmp_path: Path) -> None:
-    import os
-    import signal
-    import threading
-
     data = write(tmp_path / "data.jsonl", rows(120))
     before = len(place.upstream.requests)
     pid = place.client.status()["pid"]
 
     def kill() -> None:
-        while len(place.upstream.requests) - before < 60:
-            pass
-        os.kill(pid, signal.SIGKILL)
+        if wait_for(lambda: len(place.upstream.requests) - before >= 60, 60):
+            os.kill(pid, signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     found = evaluate(str(data), model="slow", scorers="exact", concurrency=8, cache="off", client=place.client, progress=False)
     killer.join()

@@ -13,17 +13,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from evalkit import place as make_place
 from evalkit import rows, write
+from nbclient import NotebookClient
 from served import Served, wait_for
 
 from aiplat_lab.core.errors import EvalError, UsageError
 from aiplat_lab.core.types import Message, Request
 from aiplat_lab.evals import Progress, Run, Sample, Score, evaluate, load, measure, run
 from aiplat_lab.evals._plan import make
-
-JUDGED = '{{"reason": "it fits", "score": {mark}}}'
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +237,43 @@ def test_judges_are_booked_under_the_run_and_count_for_the_cap(place: Served) ->
     assert Decimal("0.5") <= found.cost_usd <= Decimal("0.5") + costs["judge"]
 
 
+def test_a_judge_in_form_gives_shares_and_one_out_of_form_gives_errors(place: Served) -> None:
+    data = [{"id": f"a{mark}", "input": {"text": f"mark {mark}"}, "target": str(mark)} for mark in (1, 3, 5, 9)]
+
+    async def judging(request: Any, body: Any, wire: Any) -> Any:
+        text = body["messages"][-1]["content"]
+        if text.startswith("You judge"):
+            mark = text.split("Reference:")[1].split()[0]
+            body = {**body, "messages": [{"role": "user", "content": json.dumps({"reason": "as told", "score": int(mark)})}]}
+        return await answer(request, body, wire)
+
+    answer = place.upstream._chat
+    place.upstream._chat = judging  # type: ignore[method-assign]
+    try:
+        found = go(place, data, scorers="judge:rubric=Be fair,repeats=2", model="m", epochs=2)
+    finally:
+        place.upstream._chat = answer  # type: ignore[method-assign]
+    by_id = {row["sample_id"]: row for row in found.rows}
+    assert [by_id[f"a{mark}"]["score"] for mark in (1, 3, 5)] == [0.0, 0.5, 1.0]
+    assert by_id["a5"]["notes"] == {found.scorers[0]: "as told"}
+    assert "out of form" in by_id["a9"]["error"] and by_id["a9"]["score"] is None
+    assert (found.status, found.summary()[0].n, found.summary()[0].errors) == ("errors", 3, 2)
+    calls = place.client.sql(
+        "SELECT tags['draw'] AS draw, count(*) AS n FROM calls WHERE experiment = ? AND tags['scorer'] = 'judge' GROUP BY 1 ORDER BY 1",
+        [found.id],
+    )
+    assert calls.rows() == [("1", 8), ("2", 6)], "a mark out of form is not asked for twice"
+
+
+def test_similarity_is_the_cosine_of_embeddings_through_the_gateway(place: Served) -> None:
+    data = [{"id": "same", "input": {"text": "hello"}, "target": "hello"}, {"id": "other", "input": {"text": "hello"}, "target": "bye"}]
+    found = go(place, data, scorers="similarity:model=up/echo,threshold=0.999")
+    by_id = {row["sample_id"]: row for row in found.rows}
+    assert by_id["same"]["score"] == pytest.approx(1.0) and by_id["same"]["passed"] is True
+    assert 0 < by_id["other"]["score"] < 0.999 and by_id["other"]["passed"] is False
+    assert {row["scorer"]: row["calls"] for row in found.costs} == {"": 2, "similarity": 2}
+
+
 def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(place: Served) -> None:
     before = len(place.client.view_rows("eval_run_list"))
     found = evaluate(
@@ -419,3 +456,15 @@ def test_the_plugin_measure_is_not_a_share(place: Served) -> None:
     found = go(place, rows(4), scorers=["exact", words])
     assert found.rows[0]["scores"]["words"] == 2.0
     assert wait_for(lambda: found.status == "complete")
+
+
+def test_an_executed_notebook_keeps_no_lines_of_progress(place: Served, tmp_path: Path) -> None:
+    """A run in a notebook that nobody watches writes nothing to standard error."""
+    cell = nbformat.v4.new_code_cell(
+        "from aiplat_lab.client import connect; from aiplat_lab.evals import evaluate\n"
+        f"run = evaluate([{{'id': 'a', 'input': {{'text': 'a'}}, 'target': 'a'}}], prompt='{{{{ text }}}}', model='m', scorers='exact', "
+        f"client=connect({str(place.home.path)!r}))\nprint(run.status)"
+    )
+    nb = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(nb, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}, timeout=120).execute()
+    assert [(out.name, out.text) for out in nb.cells[0].outputs] == [("stdout", "complete\n")]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aiplat_lab.core.errors import UsageError
+from aiplat_lab.core.registry import BUILT_IN
 from aiplat_lab.core.types import Response
 from aiplat_lab.evals import Answer, Sample, Score, measure, scorer
 from aiplat_lab.evals._schema import check_schema, problem
@@ -222,9 +223,22 @@ def test_a_function_must_take_an_answer_and_a_sample() -> None:
         scorer("numeric", tol=1)
 
 
+def test_every_scorer_of_ours_is_known_before_it_is_loaded() -> None:
+    from aiplat_lab.core.registry import _found
+    from aiplat_lab.evals import judge, scorers  # noqa: F401
+
+    ours = {name for (kind, name), one in _found.items() if kind == "scorer" and one.__module__.startswith("aiplat_lab.")}
+    assert ours == {name for kind, name in BUILT_IN if kind == "scorer"}
+
+
 def test_the_scorers_there_are() -> None:
     assert {"exact", "normalised", "regex", "contains", "json_schema", "json_fields", "numeric", "token_f1", "rouge_l"} <= set(names())
     assert {"similarity", "latency", "cost", "refusal", "judge"} <= set(names())
+
+
+@pytest.mark.parametrize("text", ["4", "Score: 4", "4/5", " 4.\n"])
+def test_a_small_judge_may_give_a_mark_and_nothing_else(text: str) -> None:
+    assert read_mark(text, 5) == (4, "")
 
 
 @pytest.mark.parametrize("text", ['{"reason": "ok", "score": 4}', 'Sure:\n```json\n{"score": 4.0, "reason": "ok"}\n```'])
@@ -233,7 +247,8 @@ def test_a_judges_mark_is_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["4", "good", '{"score": 6}', '{"score": 0}', '{"score": true}', '{"score": "4"}', '{"score": 2.5}', "", "{}"]
+    "text",
+    ["7", "0", "4 or 5", "[4]", "good", '{"score": 6}', '{"score": 0}', '{"score": true}', '{"score": "4"}', '{"score": 2.5}', "", "{}"],
 )
 def test_a_judge_out_of_form_is_no_mark(text: str) -> None:
     with pytest.raises(ScorerFailed, match="out of form"):

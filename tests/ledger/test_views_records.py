@@ -55,6 +55,13 @@ def test_the_standard_error_of_clusters_is_the_published_one(ledger: Ledger) -> 
     assert cluster_se(row["scores"], row["clusters"], small_sample=True) == pytest.approx(0.267333, abs=1e-6)
 
 
+def test_an_empty_cluster_is_none(ledger: Ledger) -> None:
+    put(ledger, sample("r", "a", 1.0, cluster=""), sample("r", "b", 0.0, cluster=""), sample("r", "c", 0.0, cluster="one"))
+    (row,) = ledger.view_rows("eval_scores")
+    assert row["clusters"] is None
+    assert [one["cluster"] for one in ledger.view_rows("eval_sample_means", {"run": "r"})] == [None, None, "one"]
+
+
 def test_repetitions_are_averaged_before_samples_are(ledger: Ledger) -> None:
     put(ledger, sample("r", "a", 1.0), sample("r", "a", 0.0, epoch=2), sample("r", "b", 1.0), sample("r", "b", None, epoch=2))
     (row,) = ledger.view_rows("eval_scores")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -329,6 +330,24 @@ def test_a_snapshot_holds_the_prompts_it_was_made_with(place: Served, tmp_path: 
     with pytest.raises(PromptError, match=r"no version or label '1\.1\.0'"):
         prompts.get("q@1.1.0", sealed)
     assert prompts.shelf(sealed).entries["q"].labels == {"production": "1.0.0"}
+
+
+def test_a_version_that_can_no_longer_be_read_bars_no_way(place: Served) -> None:
+    text = "---\nname: s\nold: key\n---\nx"
+    row = {"id": "s@1.0.0", "name": "s", "version": "1.0.0", "content_hash": "d" * 64, "text": text, "change": "first"}
+    place.client.record("prompt_version", row)
+    with pytest.raises(PromptError, match=r"^s@1\.0\.0:3:1: the front matter has no key 'old'"):
+        prompts.get("s", place.client)
+    saved = prompts.save(summarise("s"), client=place.client)
+    assert (saved.version, saved.change) == ("2.0.0", "major") and "1.0.0 can no longer be read" in saved.reason
+    assert prompts.get("s", place.client).version == "2.0.0"
+
+
+def test_a_prompt_travels_between_processes(place: Served) -> None:
+    prompts.save(summarise("t"), client=place.client)
+    prompt = prompts.get("t", place.client)
+    again = pickle.loads(pickle.dumps(prompt))
+    assert again == prompt and again.render({"text": "x"}) == prompt.render({"text": "x"})
 
 
 def test_a_call_by_a_prompt_is_recorded_with_its_version(place: Served) -> None:

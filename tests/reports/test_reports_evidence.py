@@ -142,6 +142,20 @@ def test_a_snapshot_changed_by_hand_fails_the_report(demo: tuple[Home, Path], tm
     assert reading(home, snapshot).document.status == "complete"
 
 
+def test_heads_of_earlier_reports_are_anchors(home: Home, tmp_path: Path) -> None:
+    with Ledger.open(home) as ledger:
+        ledger.record("call", a_call())
+        head = ledger.record("call", a_call())
+        for number, digest in enumerate((head.hash, "f" * 64)):
+            noted = {"name": "cost", "status": "complete", "head_seq": head.seq, "head_hash": digest}
+            ledger.record("report", {"id": f"cost-{number}", **noted})
+            ledger.snapshot(home.path / f"{number}.duckdb")
+    good = evidence.EVIDENCE["log_integrity"](reading(home, home.path / "0.duckdb"))
+    bad = evidence.EVIDENCE["log_integrity"](reading(home, home.path / "1.duckdb"))
+    assert good.state == "supports"
+    assert bad.state == "against" and "cost-1" in bad.reason
+
+
 def test_the_clock_and_what_was_erased(home: Home) -> None:
     start = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
     calls = [a_call(started_at=start + timedelta(minutes=at), ended_at=start + timedelta(minutes=at, seconds=1)) for at in (0, 60, 10, 70)]

@@ -38,6 +38,12 @@ def client(folder: Path) -> Any:
     return connect(folder / "aiplat", spawn=False)
 
 
+def dress(lab: Lab, theme: str) -> None:
+    """Changes the theme, and waits until JupyterLab has drawn it."""
+    lab.theme(theme)
+    lab.page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
 def texts(*prompts: str) -> list[dict[str, str]]:
     return [{"name": name, "model": "echo", "prompt": prompt} for name, prompt in zip(("careful", "short"), prompts, strict=True)]
 
@@ -57,7 +63,7 @@ def test_a_comparison_is_judged_blind_by_keyboard_and_read_again_without_a_kerne
     lab.page.keyboard.press("d")
     expect(control.locator("ins").first).to_be_visible()
     lab.shot("ab-differences-light")
-    lab.theme("dark")
+    dress(lab, "dark")
     lab.shot("ab-differences-dark")
     lab.page.keyboard.press("d")
     lab.shot("ab-blind-dark")
@@ -71,7 +77,7 @@ def test_a_comparison_is_judged_blind_by_keyboard_and_read_again_without_a_kerne
     expect(control.locator(".aab-verdict")).to_contain_text("more votes needed")
     lab.shot("ab-revealed-dark")
     assert axe(lab, ".aab") == []
-    lab.theme("light")
+    dress(lab, "light")
     lab.shot("ab-revealed-light")
     assert axe(lab, ".aab") == []
     lab.page.keyboard.press("1")  # voted already
@@ -110,10 +116,10 @@ def again(lab: Lab, axe: Any) -> None:
     assert lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session") is None
     assert axe(lab, ".aiplat-Ab") == []
     lab.shot("ab-record-light")
-    lab.theme("dark")
+    dress(lab, "dark")
     lab.shot("ab-record-dark")
     assert axe(lab, ".aiplat-Ab") == []
-    lab.theme("light")
+    dress(lab, "light")
     twin.locator("summary").first.click()
     expect(twin.locator("details").first).not_to_have_attribute("open", "")
 

@@ -16,5 +16,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             patch.delenv(name, raising=False)
         folder = tmp_path_factory.mktemp("ab") / "home"
         patch.setenv("AIPLAT_HOME", str(folder))
+        patch.setenv("IPYTHONDIR", str(folder.parent / "ipython"))
         with served(folder, tables=TABLES) as one:
             yield one

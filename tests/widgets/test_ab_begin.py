@@ -99,6 +99,13 @@ def test_a_prompt_written_on_the_spot_is_a_template(place: Served) -> None:
     assert [made.answer("b", one.id).text for one in made.plan.inputs] == ["Hi Ann", "Hi {{ secret }}"]
 
 
+def test_a_text_fills_the_only_variable_whatever_its_name(place: Served) -> None:
+    variants = [{"name": "a", "model": "echo", "prompt": "Dear {{ text }}"}, {"name": "b", "model": "echo", "prompt": "Hi {{ input }}"}]
+    made = begun(place.client, variants, ["Ann {{ x }}"], ahead=1)
+    assert made.wait(10)
+    assert [made.answer(name, made.plan.inputs[0].id).text for name in "ab"] == ["Dear Ann {{ x }}", "Hi Ann {{ x }}"]
+
+
 def test_names_come_from_what_differs(place: Served) -> None:
     assert begun(place.client, ["echo", "instant"]).plan.names == ("echo", "instant")
     same = [{"model": "echo", "settings": {"temperature": 0}}, {"model": "echo", "settings": {"temperature": 1}}]
@@ -119,5 +126,5 @@ def test_an_experiment_is_recorded_before_it_asks(place: Served) -> None:
     assert (record["seed"], record["alpha"], record["blind"], record["inputs"]) == (5, 0.1, True, 1)
     assert made.wait(10)
     row = place.client.call(made.answer("plain", made.current.id).call_id)
-    assert (row["experiment"], row["variant"], row["surface"], row["cell_id"]) == (made.id, "plain", "widget", "cell-1")
+    assert (row["experiment"], row["variant"], row["surface"], row["cell_id"]) == (made.id, "plain", "ab", "cell-1")
     assert row["tags"]["input"] == made.current.id

@@ -76,12 +76,21 @@ def test_nothing_that_is_blind_reaches_the_browser(kernel: Kernel) -> None:
     comm, first = begin(kernel, variants, "a question")
     first = state(kernel, comm, lambda one: all(column["state"] == "ok" for column in one["columns"]))
     texts = str([content for _, content in kernel.heard(comm)]).replace(first["name"], "")
-    for secret in ("careful", "quick", "echo", "instant", "77", "$", "call_id", "tokens"):
+    for secret in ("careful", "quick", "echo", "instant", "max_tokens", "$", "call_id", "tokens"):
         assert secret not in texts, secret
     kernel.tell(comm, {"kind": "vote", "ballot": first["ballot"], "choice": 0})
     shown = state(kernel, comm, lambda one: one["vote"] is not None)
     assert sorted(column["name"] for column in shown["columns"]) == ["careful", "quick"]
     assert all("tokens" in column["facts"] and "$" in column["facts"] for column in shown["columns"])
+
+
+def test_a_result_is_shown_once_in_its_cell_and_again_where_it_is_asked_for(kernel: Kernel) -> None:
+    code = BEGIN.format(variants=["echo", "instant"], inputs="once") + "\nresult"
+    shown = [m["content"]["data"] for m in kernel.run(code) if m["msg_type"] in {"display_data", "execute_result"}]
+    assert [MIME in data for data in shown] == [False, True], "the control, then the record"
+    again = [m["content"]["data"] for m in kernel.run("result") if m["msg_type"] in {"display_data", "execute_result"}]
+    assert [MIME in data for data in again] == [True]
+    assert kernel.run("print(repr(result)[:12])")[2]["content"]["text"] == "<Experiment \n"
 
 
 def test_messages_that_no_control_sends_change_nothing(kernel: Kernel, place: Served) -> None:

@@ -58,6 +58,15 @@ VIEWS: Mapping[str, View] = {
         "ORDER BY hours DESC, from_at",
         limit=10,
     ),
+    "report_anchors": View(
+        "The heads of the chain that earlier reports noted, newest first, and whether the chain still has them.",
+        "SELECT m.id, m.name, m.recorded_at, m.head_seq, m.head_hash, p.hash IS NOT DISTINCT FROM m.head_hash AS holds FROM made m "
+        "LEFT JOIN chain p ON p.seq = m.head_seq WHERE m.head_seq > 0 ORDER BY m.seq DESC",
+        source="reports",
+        rows_as="made",
+        time="recorded_at",
+        columns={"report": "name"},
+    ),
     "log_incidents": View(
         "Incidents that the log notes of itself, oldest first: damaged segments, repairs, rows that were set aside.",
         "SELECT seq, recorded_at, id, coalesce(data->>'text', data->>'reason', data::VARCHAR) AS text FROM found "

@@ -14,7 +14,7 @@ _OF_A_RUN: Mapping[str, str] = {"run": "split_part(id, '/', 1)", "sample": "samp
 """A sample's id begins with its run's, which is read far faster than what is inside the record."""
 _LAST = "FROM samples QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq DESC) = 1"
 _PER_SAMPLE = (
-    "SELECT run_id, sample_id, any_value(cluster) AS cluster, count(*) AS asked, count(*) FILTER (status <> 'ok') AS errors, "
+    "SELECT run_id, sample_id, any_value(nullif(cluster, '')) AS cluster, count(*) AS asked, count(*) FILTER (status <> 'ok') AS errors, "
     "avg(score) FILTER (status = 'ok') AS score, sum(cost_usd) AS cost_usd, sum(latency_s) FILTER (status = 'ok') AS latency_s, "
     "count(*) FILTER (cached) AS cached FROM (SELECT run_id, sample_id, cluster, status, score, cost_usd, latency_s, cached "
     f"{_LAST}) GROUP BY run_id, sample_id"
@@ -106,7 +106,7 @@ VIEWS: Mapping[str, View] = {
     "eval_sample_means": View(
         "Each sample of a run once, with the mean of its repetitions: score, how often asked and how often without an answer, slices, "
         "cluster, cost in US dollars, latency in seconds; of the first repetition the call, scores by scorer, notes and error.",
-        "SELECT run_id, sample_id, any_value(cluster) AS cluster, any_value(slices)::VARCHAR AS slices, count(*) AS asked, "
+        "SELECT run_id, sample_id, any_value(nullif(cluster, '')) AS cluster, any_value(slices)::VARCHAR AS slices, count(*) AS asked, "
         "count(*) FILTER (status <> 'ok') AS errors, avg(score) FILTER (status = 'ok') AS score, sum(cost_usd) AS cost_usd, "
         "avg(latency_s) FILTER (status = 'ok') AS latency_s, arg_min(call_id, epoch) AS call_id, "
         f"arg_min(scores, epoch)::VARCHAR AS scores, arg_min(notes, epoch)::VARCHAR AS notes, "
