@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from aiplat_lab.core.errors import AiplatError, UsageError
+from aiplat_lab.core.light import leave_out_grammars
 from aiplat_lab.core.settings import Home, environment
 
 
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; the exit code is 0, 1 (it failed) or 2 (used wrongly)."""
     given = _parser().parse_args(arguments)
     home = Home(given.home.expanduser().absolute()) if given.home else environment().home
+    leave_out_grammars()
     try:
         from aiplat_lab.dashboards._server import serve  # two seconds of imports that a wrong option need not wait for
 

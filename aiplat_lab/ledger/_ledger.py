@@ -417,7 +417,7 @@ class Ledger:
         _refuse_existing(target)
         made = self._scratch("snapshot.duckdb")
         head = self.head
-        self._store_job(lambda: self._store.copy(made, sealed=True), target)
+        self._store_job(lambda: self._store.copy(made), target)
         self._anchor()
         meta = self._sealed_meta(made)
         digest = digest_of(made)

@@ -1,7 +1,7 @@
 """The ledger's DuckDB file: opened by one process, closed against everything but reading, and repaired when it is damaged.
 
-Nobody else opens the file while it lives: not to copy it, not to hash it. Merely closing another handle of it in this process
-would give up the lock that keeps a second process out.
+This process opens the file once while it lives: not to copy it, not to hash it. Merely closing another handle of it here would
+give up the lock that keeps a second process out.
 """
 
 from __future__ import annotations

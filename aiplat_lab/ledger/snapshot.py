@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,35 +21,70 @@ from aiplat_lab.ledger.database import connect, lock_down, quoted
 from aiplat_lab.ledger.verify import Anchor, Verification, verify
 from aiplat_lab.ledger.views import View, find_view
 
+_COPY = """
+import shutil, sys
+try:
+    shutil.copyfile(sys.argv[1], sys.argv[2])
+except OSError as error:
+    sys.exit(error.strerror)
+"""
 _COPIED = [table for table in schema.TABLES if table not in ("schema_versions", "seal")]
 
 
-def copy_to(con: duckdb.DuckDBPyConnection, path: Path, *, sealed: bool) -> None:
-    """Writes all of the open ledger into a new file, without what was erased.
+def compact_to(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Writes all of the open ledger row by row into a new file, in no block of which stands what was deleted.
 
     Args:
         con: the connection of the thread that loads.
         path: a file that does not exist, in the folder that DuckDB may write to.
-        sealed: whether the copy notes what it holds.
 
     Raises:
         duckdb.Error: the disk is full, or the ledger's file cannot be read.
     """
-    con.execute(f"ATTACH {quoted(path)} AS fresh (STORAGE_VERSION '{schema.STORAGE_VERSION}')")
-    try:
+    with _fresh(con, path):
         con.execute("USE fresh")
         schema.migrate(con)
         con.execute("BEGIN")
         for table in _COPIED:
             con.execute(f"INSERT INTO fresh.{table} FROM ledger.{table}")
-        if sealed:
-            con.execute(
-                "INSERT INTO fresh.seal SELECT now() AT TIME ZONE 'UTC', coalesce(sum(rows), 0), coalesce(max(head_seq), 0), "
-                "arg_max(head_hash, head_seq), $1 FROM ledger.loads",
-                [VERSION],
-            )
         con.execute("COMMIT")
         con.execute("CHECKPOINT fresh")
+
+
+def seal_to(con: duckdb.DuckDBPyConnection, live: Path, path: Path) -> None:
+    """Copies the open ledger's file block by block, and notes in the copy what it holds; arguments and errors as `compact_to`.
+
+    The thread that loads does nothing else meanwhile, so after its checkpoint the file stands still. Another process copies it,
+    since closing a handle of the file in this one would give up DuckDB's lock on it. A copy of a file that a reader's open
+    transaction keeps from being written out whole is made row by row.
+
+    Raises:
+        LedgerError: the copy cannot be written.
+    """
+    con.execute("CHECKPOINT ledger")
+    wal = live.with_name(live.name + ".wal")
+    if wal.exists() and wal.stat().st_size:
+        compact_to(con, path)
+    else:
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", _COPY, live, path], capture_output=True, check=False)  # noqa: S603
+        if done.returncode:
+            path.unlink(missing_ok=True)
+            raise LedgerError(f"{live.name} cannot be copied: {done.stderr.decode('utf-8', 'replace').strip()[-200:]}")
+    with _fresh(con, path):
+        con.execute(
+            "INSERT INTO fresh.seal SELECT now() AT TIME ZONE 'UTC', coalesce(sum(rows), 0), coalesce(max(head_seq), 0), "
+            "arg_max(head_hash, head_seq), $1 FROM ledger.loads",
+            [VERSION],
+        )
+        con.execute("CHECKPOINT fresh")
+
+
+@contextmanager
+def _fresh(con: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
+    """The file attached as `fresh`."""
+    con.execute(f"ATTACH {quoted(path)} AS fresh (STORAGE_VERSION '{schema.STORAGE_VERSION}')")
+    try:
+        yield
     finally:
         try:
             con.execute("ROLLBACK")

@@ -21,7 +21,7 @@ from aiplat_lab.core.settings import Home
 from aiplat_lab.ledger.archive import Archive, without_payload
 from aiplat_lab.ledger.database import Database, Warn, open_repaired
 from aiplat_lab.ledger.load import Loader, prefix_of
-from aiplat_lab.ledger.snapshot import copy_to
+from aiplat_lab.ledger.snapshot import compact_to, seal_to
 from aiplat_lab.ledger.spool import Spool, read_segment, segments
 
 log = logging.getLogger("aiplat_lab.ledger")
@@ -178,9 +178,9 @@ class Store:
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def copy(self, path: Path, *, sealed: bool) -> None:
-        """Writes everything into a new file."""
-        self.run(lambda: self._copy(path, sealed=sealed))
+    def copy(self, path: Path) -> None:
+        """Writes everything into a new sealed file."""
+        self.run(lambda: self._copy(path))
 
     def erase(self, digest: str) -> bool:
         """Takes a payload out of the file and of the archive; gives whether there was one."""
@@ -211,7 +211,7 @@ class Store:
         """Writes the file anew, so that what was deleted is in no block of it."""
         fresh = self._scratch / "compact.duckdb"
         fresh.unlink(missing_ok=True)
-        copy_to(self._con, fresh, sealed=False)
+        compact_to(self._con, fresh)
         self._con.close()
         self._database.close()
         wal = self._home.ledger_file.with_name(self._home.ledger_file.name + ".wal")
@@ -219,9 +219,9 @@ class Store:
         fresh.replace(self._home.ledger_file)
         self._open_file()
 
-    def _copy(self, path: Path, *, sealed: bool) -> None:
+    def _copy(self, path: Path) -> None:
         self._load_all()
-        copy_to(self._con, path, sealed=sealed)
+        seal_to(self._con, self._home.ledger_file, path)
 
     def _finish(self, last: int) -> None:
         self._sealed[last] = self._home.spool / f"{last:012d}.jsonl"

@@ -10,11 +10,15 @@ import signal
 import sys
 from pathlib import Path
 
-from aiplat_lab.core.errors import AiplatError, ReportError, UsageError
-from aiplat_lab.core.parameters import read_parameters, report_names
-from aiplat_lab.core.settings import Home, enter, environment
-from aiplat_lab.reports._check import check_report
-from aiplat_lab.reports._run import about, run_report
+from aiplat_lab.core.light import leave_out_grammars
+
+leave_out_grammars()  # before papermill comes
+
+from aiplat_lab.core.errors import AiplatError, ReportError, UsageError  # noqa: E402
+from aiplat_lab.core.parameters import read_parameters, report_names  # noqa: E402
+from aiplat_lab.core.settings import Home, enter, environment  # noqa: E402
+from aiplat_lab.reports._check import check_report  # noqa: E402
+from aiplat_lab.reports._run import about, run_report  # noqa: E402
 
 
 def _arguments() -> argparse.Namespace:

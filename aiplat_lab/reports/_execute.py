@@ -17,6 +17,7 @@ from papermill.engines import Engine, papermill_engines
 from papermill.exceptions import PapermillException, PapermillExecutionError
 
 from aiplat_lab.core.errors import ReportError, redact, shorten
+from aiplat_lab.core.light import LEAVE_OUT_GRAMMARS
 
 _ENGINE = "aiplat-limited"
 _SMALL = frozenset({"status", "execute_input"})
@@ -54,6 +55,12 @@ class _LimitedClient(PapermillNotebookClient):  # type: ignore[misc]  # papermil
             process.kill()
 
 
+_KERNEL = [
+    "--IPKernelApp.log_level=CRITICAL",  # its remarks on plain TCP and its own end concern no reader
+    f"--IPKernelApp.exec_lines={LEAVE_OUT_GRAMMARS}",
+]
+
+
 class _LimitedEngine(Engine):  # type: ignore[misc]  # papermill comes without types
     """Papermill's engine with one deadline for the whole notebook and a cap on its outputs."""
 
@@ -66,7 +73,7 @@ class _LimitedEngine(Engine):  # type: ignore[misc]  # papermill comes without t
             kernel_name=kernel_name,
             startup_timeout=max(1, min(_START_S, int(options["limit_s"]))),
             shutdown_kernel="immediate",  # one that hangs would not answer a request
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its remarks on plain TCP and its own end concern no reader
+            extra_arguments=_KERNEL,
             timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
             resources={"metadata": {"path": options["folder"]}},
         )

@@ -144,3 +144,19 @@ def test_reading_goes_on_while_a_snapshot_is_made(home: Home, tmp_path: Path) ->
         for thread in threads:
             thread.join()
         assert not failed
+
+
+def test_a_snapshot_is_whole_while_a_reader_holds_an_older_state(home: Home, tmp_path: Path) -> None:
+    with Ledger.open(home) as ledger:
+        ledger.load_rows((a_call(), {}) for _ in range(50))
+        with ledger._store.cursor() as reader:
+            reader.execute("BEGIN TRANSACTION READ ONLY")
+            assert reader.execute("SELECT count(*) FROM call_rows").fetchone() == (50,)
+            ledger.load_rows((a_call(), {}) for _ in range(50))
+            assert ledger.snapshot(tmp_path / "one.duckdb")["rows"] == 100
+            assert reader.execute("SELECT count(*) FROM call_rows").fetchone() == (50,), "a reader goes on with what it saw"
+        ledger.snapshot(tmp_path / "two.duckdb")
+    for name in ("one", "two"):
+        sealed = Snapshot(tmp_path / f"{name}.duckdb")
+        assert sealed.view_rows("totals")[0]["calls"] == 100 and sealed.verify().ok
+        sealed.close()

@@ -55,6 +55,14 @@ def test_the_standard_error_of_clusters_is_the_published_one(ledger: Ledger) -> 
     assert cluster_se(row["scores"], row["clusters"], small_sample=True) == pytest.approx(0.267333, abs=1e-6)
 
 
+def test_scores_are_added_up_exactly_whatever_their_order(ledger: Ledger) -> None:
+    """A sum of fractions depends on its order, which threads decide; a report's bytes must not."""
+    put(ledger, *(sample("r", f"s{i}", 0.1, latency_s=0.1) for i in range(10)))
+    (row,) = ledger.view_rows("eval_scores")
+    assert sum([0.1] * 10) / 10 != 0.1
+    assert (row["score"], row["latency_s"]) == (0.1, 0.1)
+
+
 def test_an_empty_cluster_is_none(ledger: Ledger) -> None:
     put(ledger, sample("r", "a", 1.0, cluster=""), sample("r", "b", 0.0, cluster=""), sample("r", "c", 0.0, cluster="one"))
     (row,) = ledger.view_rows("eval_scores")

@@ -12,10 +12,12 @@ _RUNS: Mapping[str, str] = {
 
 _OF_A_RUN: Mapping[str, str] = {"run": "split_part(id, '/', 1)", "sample": "sample_id"}
 """A sample's id begins with its run's, which is read far faster than what is inside the record."""
+_SCORE, _LATENCY = "TRY_CAST(score AS DECIMAL(38, 15))", "TRY_CAST(latency_s AS DECIMAL(38, 15))"
+"""What is added up as exact decimals: the sum of fractions would depend on which thread came first, and so a report's bytes."""
 _LAST = "FROM samples QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq DESC) = 1"
 _PER_SAMPLE = (
     "SELECT run_id, sample_id, any_value(nullif(cluster, '')) AS cluster, count(*) AS asked, count(*) FILTER (status <> 'ok') AS errors, "
-    "avg(score) FILTER (status = 'ok') AS score, sum(cost_usd) AS cost_usd, sum(latency_s) FILTER (status = 'ok') AS latency_s, "
+    f"avg({_SCORE}) FILTER (status = 'ok') AS score, sum(cost_usd) AS cost_usd, sum({_LATENCY}) FILTER (status = 'ok') AS latency_s, "
     "count(*) FILTER (cached) AS cached FROM (SELECT run_id, sample_id, cluster, status, score, cost_usd, latency_s, cached "
     f"{_LAST}) GROUP BY run_id, sample_id"
 )
@@ -94,7 +96,7 @@ VIEWS: Mapping[str, View] = {
         "mean score over samples, each sample's score (`scores`) and cluster (`clusters`, only where samples share one), cost in US "
         "dollars, mean latency in seconds and answers from the cache. A sample that was asked several times counts once, with its mean.",
         "SELECT run_id, count(*) AS samples, sum(asked)::BIGINT AS asked, sum(errors)::BIGINT AS errors, count(score) AS scored, "
-        "avg(score) AS score, list(score ORDER BY sample_id) FILTER (score IS NOT NULL) AS scores, "
+        f"avg({_SCORE}) AS score, list(score ORDER BY sample_id) FILTER (score IS NOT NULL) AS scores, "
         f"CASE WHEN {_SHARED} THEN list(coalesce(cluster, sample_id) ORDER BY sample_id) FILTER (score IS NOT NULL) END AS clusters, "
         "sum(cost_usd) AS cost_usd, sum(latency_s) / nullif(sum(asked - errors), 0) AS latency_s, sum(cached)::BIGINT AS cached "
         f"FROM ({_PER_SAMPLE}) GROUP BY run_id ORDER BY run_id",
@@ -107,8 +109,8 @@ VIEWS: Mapping[str, View] = {
         "Each sample of a run once, with the mean of its repetitions: score, how often asked and how often without an answer, slices, "
         "cluster, cost in US dollars, latency in seconds; of the first repetition the call, scores by scorer, notes and error.",
         "SELECT run_id, sample_id, any_value(nullif(cluster, '')) AS cluster, any_value(slices)::VARCHAR AS slices, count(*) AS asked, "
-        "count(*) FILTER (status <> 'ok') AS errors, avg(score) FILTER (status = 'ok') AS score, sum(cost_usd) AS cost_usd, "
-        "avg(latency_s) FILTER (status = 'ok') AS latency_s, arg_min(call_id, epoch) AS call_id, "
+        f"count(*) FILTER (status <> 'ok') AS errors, avg({_SCORE}) FILTER (status = 'ok') AS score, sum(cost_usd) AS cost_usd, "
+        f"avg({_LATENCY}) FILTER (status = 'ok') AS latency_s, arg_min(call_id, epoch) AS call_id, "
         f"arg_min(scores, epoch)::VARCHAR AS scores, arg_min(notes, epoch)::VARCHAR AS notes, "
         f"arg_min(error, epoch) AS error FROM ({_LAST}) "
         "GROUP BY run_id, sample_id ORDER BY run_id, sample_id",
