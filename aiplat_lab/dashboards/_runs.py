@@ -321,10 +321,10 @@ def empty() -> str:
 more than one example. Each run appears here with its interval, beside the runs before it.</p>
 <ol>
 <li><strong>In a terminal</strong>: what it would cost, then the run itself
-<pre>aiplat eval run ticket-classification --dry-run
-aiplat eval run ticket-classification</pre></li>
+<pre>aiplat eval run ticket-classification --prompt classify --dry-run
+aiplat eval run ticket-classification --prompt classify</pre></li>
 <li><strong>In a notebook</strong><pre>import aiplat_lab
-run = aiplat_lab.evaluate("ticket-classification", model="smollm2")</pre></li>
+run = aiplat_lab.evaluate("ticket-classification", prompt="classify")</pre></li>
 <li><strong>Then a second one</strong>, with another prompt or model, and the two stand side by side here.</li>
 </ol>
 <p>The embedded model needs no key and costs nothing. To see this page filled with invented runs, kept apart from your own, run</p>

@@ -45,6 +45,7 @@ def run(home: Home, *, background: bool) -> int:
     logging.getLogger("aiplat_lab").setLevel(logging.INFO)
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it logs each caller who leaves; our own guard logs what breaks
     lock: Lock | None = None
+    failed: AiplatError | None = None
     try:
         home.create()
         settings = home.load()
@@ -55,11 +56,11 @@ def run(home: Home, *, background: bool) -> int:
         finally:
             ledger.close()
     except AiplatError as error:
-        return _failed(error, background=background)
+        failed = error
     finally:
         if lock is not None:
             lock.release()
-    return 0
+    return 0 if failed is None else _failed(failed, background=background)  # who is told may start another one at once
 
 
 def _only_one(home: Home) -> Lock:
