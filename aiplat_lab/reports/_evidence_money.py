@@ -112,7 +112,7 @@ def forecast(days: Sequence[float], *, spent: Decimal, left: float) -> tuple[Dec
 
 
 def budgets(report: Report) -> Finding:
-    """Whether there are budgets and none was passed."""
+    """Whether there are budgets and none was overspent."""
     cited = _budgets_cited(report)
     uses = budget_uses(report)
     if not uses:
@@ -124,11 +124,11 @@ def budgets(report: Report) -> Finding:
         said = f"{counted(len(hard_over), 'hard budget')} spent beyond the limit, such as {label_of(hard_over[0])}"
         return Finding("against", said, query)
     if over:
-        return Finding("part", f"{counted(len(over), 'soft budget')} passed, such as {label_of(over[0])}; soft budgets only show", query)
+        return Finding("part", f"{counted(len(over), 'soft budget')} overspent, such as {label_of(over[0])}; soft budgets only show", query)
     hard = sum(use.hard for use in uses)
     if not hard:
         return Finding("part", f"{counted(len(uses), 'budget')} set and kept, but none of them is hard", query)
-    return Finding("supports", f"{counted(hard, 'hard budget')} of {len(uses)}, none passed in its period", query)
+    return Finding("supports", f"{counted(hard, 'hard budget')} of {len(uses)}, none overspent in its period", query)
 
 
 def label_of(use: BudgetUse) -> str:

@@ -76,7 +76,7 @@ def _said_of_budgets(found: Facts) -> str:
         return "Spend against budget is not evidenced: no budget is set."
     over = [use for use in found.uses if use.spent_usd > use.limit_usd]
     if over:
-        return f"{len(over)} of {counted(len(found.uses), 'budget')} passed: {', '.join(label_of(use) for use in over)}."
+        return f"{len(over)} of {counted(len(found.uses), 'budget')} overspent: {', '.join(label_of(use) for use in over)}."
     first = max(found.uses, key=lambda use: use.share or 0)
     most = f"{first.share:.0%}" if first.share is not None else "an unknown share"
     return f"{counted(len(found.uses), 'budget')} kept; the one most used is {label_of(first)} at {most}."

@@ -254,7 +254,7 @@ def test_a_forecast_is_arithmetic_and_silent_from_few_days() -> None:
     assert float(high - expected) == pytest.approx(spread, abs=1e-6)
 
 
-def test_budgets_that_are_passed_speak_against(home: Home) -> None:
+def test_budgets_that_are_overspent_speak_against(home: Home) -> None:
     home.settings_file.write_text('[[budgets]]\nlimit_usd = 0.001\nperiod = "month"\n')
     now = datetime.now(UTC)
     snapshot = sealed(home, [a_call(started_at=now - timedelta(minutes=1)) for _ in range(2)])
