@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import inspect
 import sys
 import types
 from collections.abc import Iterator
@@ -40,14 +39,21 @@ def _fields(source: str, name: str) -> Iterator[tuple[str, str, str, str]]:
 
 def settings_page() -> str:
     """`docs/settings.md`."""
-    source = inspect.getsource(settings)
+    source = "\n".join(path.read_text() for path in sorted(Path(settings.__file__).parent.glob("_*.py")))
     tables = [
         ("Top level", "Settings"),
         ("`[providers.NAME]`", "ProviderSettings"),
         ("`[models.NAME]`", "ModelSettings"),
         ("Entries of `deployments`", "DeploymentSettings"),
+        ("Entries of `rules`", "RuleSettings"),
         ("`[teams.NAME]`", "TeamSettings"),
+        ("`[projects.NAME]`", "ProjectSettings"),
         ("`[[budgets]]`", "BudgetSettings"),
+        ("`[[limits]]`", "LimitSettings"),
+        ("`[[residency]]`", "ResidencySettings"),
+        ("`[[prices]]`", "PriceSettings"),
+        ("`[redaction]`", "RedactionSettings"),
+        ("`[telemetry]`", "TelemetrySettings"),
         ("`[gateway]`", "GatewaySettings"),
         ("`[cache]`", "CacheSettings"),
         ("`[reports]`", "ReportSettings"),

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from aiplat_lab.core.types import Json, Message, Request, Response, Usage, canonical_json
+from aiplat_lab.core.types import TOKEN_CLASSES, Json, Message, Request, Response, Usage, canonical_json
 
 _TRANSPORT = frozenset({"stream", "stream_options"})
-_USAGE = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def read_response(row: Mapping[str, Any], document: bytes) -> Response:  # Any: 
         text=str(data.get("text", "")),
         embeddings=tuple(tuple(vector) for vector in data.get("embeddings") or ()),
         finish_reason=row.get("finish_reason") or "",
-        usage=Usage(**{name: int(row.get(name) or 0) for name in _USAGE}) if known else None,
+        usage=_usage(row) if known else None,
         provider=row.get("provider") or "",
         region=row.get("region") or "",
         response_model=row.get("response_model") or "",
@@ -93,6 +92,13 @@ def read_response(row: Mapping[str, Any], document: bytes) -> Response:  # Any: 
         latency_s=float(row.get("latency_s") or 0.0),
         time_to_first_token_s=row.get("time_to_first_token_s"),
     )
+
+
+def _usage(row: Mapping[str, Any]) -> Usage:  # Any: a row's values
+    other = {str(unit): int(count) for unit, count in (row.get("other_units") or {}).items()}
+    hour = other.pop("cache_write_1h_tokens", 0)
+    classes = {name: int(row.get(name) or 0) for name in TOKEN_CLASSES}
+    return Usage(**classes, cache_write_1h_tokens=hour, other=other, service_tier=row.get("service_tier") or "")
 
 
 def read_message(payload: bytes) -> Message:

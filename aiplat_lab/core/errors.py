@@ -110,6 +110,10 @@ class ContentRefused(CallRefused):
     """The content of the request or of the answer is not allowed."""
 
 
+class CapabilityRefused(CallRefused):
+    """No deployment of the model can do what the request needs, such as tools or images."""
+
+
 class ProviderError(AiplatError):
     """The model's side failed: wrong key there, too many requests, an outage, a broken answer."""
 

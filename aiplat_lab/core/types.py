@@ -127,6 +127,8 @@ class Request:
     call_id: str = field(default_factory=new_id)
     """Chosen by the client, so that a repeated send is recognised."""
     parent_id: str = ""
+    priority: Literal["", "interactive", "batch"] = ""
+    """Its place in a queue; empty goes by the surface: evaluations, reports and detached calls wait behind people."""
     detached: bool = False
     """Whether the gateway finishes and records the call though the caller has left; for a plain call, not for a stream."""
     wire: str = ""
@@ -168,6 +170,7 @@ class Request:
             "attribution": self.attribution.to_json(),
             "call_id": self.call_id,
             "parent_id": self.parent_id,
+            "priority": self.priority,
             "detached": self.detached,
             "wire": self.wire,
             "body": dict(self.body) if self.body is not None else None,
@@ -192,10 +195,15 @@ class Request:
             attribution=Attribution.from_json(data.get("attribution") or {}),
             call_id=data.get("call_id") or new_id(),
             parent_id=data.get("parent_id") or "",
+            priority=data.get("priority") or "",
             detached=bool(data.get("detached", False)),
             wire=data.get("wire") or "",
             body=data.get("body"),
         )
+
+
+TOKEN_CLASSES = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+"""The five disjoint classes of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +217,13 @@ class Usage:
     output_tokens: int = 0
     """Output that is not reasoning."""
     reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Of `cache_write_tokens`, those written to be kept for an hour; they have a price of their own."""
+    other: Mapping[str, int] = field(default_factory=dict)
+    """Whatever else is paid for, by unit: `images`, `web_searches`, `requests`, …; and, as part of the tokens above,
+    `input_audio_tokens`, `output_audio_tokens`, `cache_audio_read_tokens`, `input_image_tokens`."""
+    service_tier: str = ""
+    """The tier that the provider says it served, where it says; empty is the standard one."""
 
     @property
     def total_input_tokens(self) -> int:
@@ -220,9 +235,11 @@ class Usage:
         """All that came out, reasoning included."""
         return self.output_tokens + self.reasoning_tokens
 
-    def to_json(self) -> dict[str, int]:
-        """The five counts by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+    def to_json(self) -> dict[str, Json]:
+        """The five counts by name, and whatever else there is."""
+        rest: dict[str, Json] = {"cache_write_1h_tokens": self.cache_write_1h_tokens, "other": dict(self.other)}
+        rest["service_tier"] = self.service_tier
+        return {**{name: getattr(self, name) for name in TOKEN_CLASSES}, **{name: value for name, value in rest.items() if value}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +262,8 @@ class Response:
     """Calls of tools in the shape of OpenAI's chat wire."""
     flags: tuple[str, ...] = ()
     """What a reader should know: `no_finish_reason`, `no_usage`, `over_reservation`, …"""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Facts of the call that go into the answer's headers as `x-aiplat-NAME`: `max-tokens`, `queued-s`, `route`, …"""
     call_id: str = ""
     cost_usd: Decimal | None = None
     """US dollars; None when the price is unknown."""
@@ -262,6 +281,7 @@ class Response:
         data["embeddings"] = [list(vector) for vector in self.embeddings]
         data["tool_calls"] = [dict(call) for call in self.tool_calls]
         data["flags"] = list(self.flags)
+        data["notes"] = dict(self.notes)
         for name in ("cost_usd", "baseline_cost_usd"):
             data[name] = None if data[name] is None else str(data[name])
         return data
@@ -307,6 +327,12 @@ class Price:
     cache_write_usd_per_mtok: Decimal | None = None
     reasoning_usd_per_mtok: Decimal | None = None
     """None charges reasoning as output."""
+    cache_write_1h_usd_per_mtok: Decimal | None = None
+    """None charges what is kept for an hour as other writes."""
+    other_usd: Mapping[str, Decimal] = field(default_factory=dict)
+    """US dollars for one of each unit of `Usage.other`."""
+    service_tier: str = ""
+    """The tier that these are the prices of; empty is the standard one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,7 +352,12 @@ class Deployment:
     context_tokens: int | None = None
     rpm: int | None = None
     tpm: int | None = None
+    parallel: int | None = None
     weight: float = 1.0
+    service_tier: str = ""
+    """The tier that is asked for; empty is the standard one."""
+    lacks: frozenset[str] = frozenset()
+    """What its model cannot do: `tools`, `json_schema`, `images`, …"""
     timeout_s: float = 120.0
     retries: int = 2
 
@@ -364,7 +395,11 @@ class Provider(Protocol):
 
 
 class Policy(Protocol):
-    """One rule. The pipeline calls `before` in order and `after` in reverse, each once for every call."""
+    """One rule. The pipeline calls `before` in order and `after` in reverse, each once for every call.
+
+    A policy may have two more: `async answered(call)`, which sees the whole answer of a provider in `call.response` and may replace
+    it or raise `ContentRefused`; and `pieces(call)`, which gives what a stream passes through (`Pieces`), or None.
+    """
 
     name: str
 
@@ -374,6 +409,42 @@ class Policy(Protocol):
 
     async def after(self, call: Call) -> None:
         """Runs however the call ended; must not raise."""
+        ...
+
+
+class Pieces(Protocol):
+    """What the pieces of one streamed answer pass through before the caller gets them."""
+
+    def of(self, chunk: Chunk) -> list[Chunk]:
+        """What becomes of a piece; it may be held back, so that the list is empty.
+
+        Raises:
+            ContentRefused: the answer may not go on.
+        """
+        ...
+
+    def end(self) -> list[Chunk]:
+        """What was held back."""
+        ...
+
+
+class Gate(Protocol):
+    """What keeps calls to one deployment within what its provider allows."""
+
+    def wait_s(self, deployment: Deployment) -> float:
+        """Seconds until a call could be sent there, as far as is known; 0 is now."""
+        ...
+
+    def hold_back(self, deployment: Deployment, seconds: float) -> None:
+        """Keeps every call from the deployment for so long: what its provider asked for."""
+        ...
+
+    def slot(self, call: Call, deployment: Deployment, *, within_s: float) -> AbstractAsyncContextManager[None]:
+        """A place among the calls to the deployment, for as long as the context is open.
+
+        Raises:
+            RateLimited: on entering: there is none within so many seconds.
+        """
         ...
 
 
@@ -403,6 +474,16 @@ class Call:
     partial: list[str] = field(default_factory=list)
     """The text passed on so far, kept when a stream breaks or is cancelled."""
     flags: list[str] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    """Facts that go into the answer's headers as `x-aiplat-NAME`."""
+    route: str = ""
+    """Why the deployments stand in their order, in words."""
+    findings: dict[str, str] = field(default_factory=dict)
+    """What detectors found, by name: how often and what was done, never the text itself."""
+    recorded_request: Request | None = None
+    """What the ledger keeps in place of the request, where a policy says so."""
+    recorded_response: Response | None = None
+    """What the ledger keeps in place of the answer, where a policy says so."""
     state: dict[str, Any] = field(default_factory=dict)
     """A policy's own notes between `before` and `after`, under the policy's name."""
 
@@ -429,6 +510,7 @@ class Call:
             latency_s=self.latency_s,
             time_to_first_token_s=self.time_to_first_token_s,
             flags=tuple(dict.fromkeys([*self.response.flags, *self.flags])),
+            notes={**self.response.notes, **self.notes},
         )
 
     @property

@@ -241,6 +241,8 @@ def facts(response: Response) -> dict[str, str]:
     headers = {"x-aiplat-call-id": response.call_id, "x-aiplat-cache": response.cache}
     if response.cost_usd is not None:
         headers["x-aiplat-cost-usd"] = format(response.cost_usd, "f")
+    for name, value in response.notes.items():
+        headers[f"x-aiplat-{name}"] = value
     return headers
 
 

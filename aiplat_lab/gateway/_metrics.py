@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused
-from aiplat_lab.core.types import Request, Response
+from aiplat_lab.core.types import TOKEN_CLASSES, Request, Response
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _MOST_MODELS = 200
@@ -101,8 +101,8 @@ class Metrics:
         if response.cost_usd is not None:
             self._cost[model, response.provider] += float(response.cost_usd)
         if response.usage is not None:
-            for name, count in response.usage.to_json().items():
-                self._tokens[model, response.provider, name.removesuffix("_tokens")] += count
+            for name in TOKEN_CLASSES:
+                self._tokens[model, response.provider, name.removesuffix("_tokens")] += getattr(response.usage, name)
 
     def _histogram(self) -> Iterator[str]:
         total = 0

@@ -30,15 +30,15 @@ from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import Settings, secret
-from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Policy, Price, Provider, Request, Response, Usage, utc_now
+from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Price, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Prompts, make
+from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, make
 from aiplat_lab.policies.budget import may_have_cost
-from aiplat_lab.prices import cost, load, price_for
+from aiplat_lab.prices import Prices, cost, load
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +110,12 @@ class Gateway:
         self._policies = make(settings, ledger, clock=clock)
         self._prompts = next(policy for policy in self._policies if isinstance(policy, Prompts))
         self._deployments = {name: settings.deployments(name) for name in settings.models}
+        self._prices = Prices(settings)
         self._providers: dict[str, Provider] = {}
-        self._route = Route(self._provider, clock=clock)
+        self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
+        self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
+        self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
+        self._route = Route(self._provider, gate=self._limits, clock=clock)
         self._trips: dict[str, _Trip] = {}
         self._memory = Memory(ledger, clock=clock)
         if any(provider.kind != "local" for provider in settings.providers.values()):
@@ -156,6 +160,8 @@ class Gateway:
             await self._before(call, self._policies)
             if call.response is None:
                 call.response = await self._route.answer(call)
+                for answered in self._answered:
+                    await answered(call)
         except BaseException as error:  # the one place that sees everything; it re-raises
             raise self._failed(trip, trip.turned(error)) from None
         finally:
@@ -329,7 +335,7 @@ class Gateway:
         usage: Usage | None = call.response.usage if call.response is not None else call.state.get("usage")
         if call.deployment is None:
             return
-        call.price = self._price(call.deployment, call.started_at, usage)
+        call.price = self._prices.of(call.deployment, call.started_at, usage=usage)
         if usage is None:
             if call.response is not None and "no_usage" not in call.response.flags:
                 call.flags.append("no_usage")
@@ -338,16 +344,14 @@ class Gateway:
         if call.cost_usd is None:
             call.flags.append("no_price")
         first = self._behind(call.request.model)[0]
-        call.baseline_cost_usd = call.cost_usd if first == call.deployment else _cost(usage, self._price(first, call.started_at, usage))
+        call.baseline_cost_usd = (
+            call.cost_usd if first == call.deployment else _cost(usage, self._prices.of(first, call.started_at, usage=usage))
+        )
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _behind(self, model: str) -> tuple[Deployment, ...]:
         return self._deployments.get(model) or self._settings.deployments(model)
-
-    def _price(self, deployment: Deployment, at: datetime, usage: Usage | None = None) -> Price | None:
-        provider = self._settings.providers[deployment.provider]
-        return price_for(deployment, provider.kind, at, usage=usage, base_url=provider.base_url)
 
     def _provider(self, name: str) -> Provider:
         provider = self._providers.get(name)
@@ -368,7 +372,7 @@ class Gateway:
         return True
 
     def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
-        price = self._price(deployment, now)
+        price = self._prices.of(deployment, now)
         return {
             "provider": deployment.provider,
             "model": deployment.model,
@@ -391,6 +395,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         self._upstream: Upstream | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[Chunk] = []
+        self._filters: list[Pieces] = []
         self._error: BaseException | None = None
         self._ended = False
         self._finish_reason = ""
@@ -423,7 +428,8 @@ class Stream(AbstractAsyncContextManager["Stream"]):
                 self._pending, self._ended = _replay(trip.call.response), True
             else:
                 self._upstream = await gateway._route.open(trip.call)
-                self._pending = self._upstream.first
+                self._filters = [one for one in (pieces(trip.call) for pieces in gateway._filters) if one is not None]
+                self._pending = self._filtered(self._upstream.first)
                 self._timer = asyncio.get_running_loop().call_at(self._upstream.deadline, trip.interrupt, "timeout")
         except BaseException as error:  # as in `Gateway.handle`
             self._trip = None
@@ -442,18 +448,32 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         if trip is not None and trip.interrupted:
             self._error = trip.reason()
             raise self._error
-        if self._pending:
-            return self._passed(self._pending.pop(0))
-        if trip is None or self._ended or self._upstream is None:
-            raise StopAsyncIteration
+        while not self._pending:
+            if trip is None or self._ended or self._upstream is None:
+                raise StopAsyncIteration
+            try:
+                await self._more(self._upstream)
+            except (Exception, asyncio.CancelledError) as error:  # as in `Gateway.handle`
+                self._error = _typed(trip.turned(error), trip.call.id)
+                raise self._error from None
+        return self._passed(self._pending.pop(0))
+
+    async def _more(self, upstream: Upstream) -> None:
+        """The next piece, or what the filters held back until the end."""
         try:
-            return self._passed(await anext(self._upstream.rest))
+            self._pending = self._filtered([await anext(upstream.rest)])
         except StopAsyncIteration:
             self._ended = True
-            raise
-        except (Exception, asyncio.CancelledError) as error:  # as in `Gateway.handle`
-            self._error = _typed(trip.turned(error), trip.call.id)
-            raise self._error from None
+            for index, one in enumerate(self._filters):
+                held = one.end()
+                for later in self._filters[index + 1 :]:
+                    held = [piece for chunk in held for piece in later.of(chunk)]
+                self._pending += held
+
+    def _filtered(self, chunks: list[Chunk]) -> list[Chunk]:
+        for one in self._filters:
+            chunks = [piece for chunk in chunks for piece in one.of(chunk)]
+        return chunks
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         trip = self._trip

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from aiplat_lab.core.errors import AiplatError, ConfigError, ProviderError
-from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Provider, Response, utc_now
+from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Gate, Provider, Response, utc_now
 
 BACKOFF_S = 0.25
 """The first pause between two tries; it doubles with each."""
@@ -61,8 +61,9 @@ class Upstream:
 class Route:
     """Walks the deployments of a call."""
 
-    def __init__(self, providers: Providers, *, clock: Clock = utc_now) -> None:
+    def __init__(self, providers: Providers, *, gate: Gate, clock: Clock = utc_now) -> None:
         self._providers = providers
+        self._gate = gate
         self._clock = clock
         self._random = random.Random()  # noqa: S311 (it spreads retries; nothing secret)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from aiplat_lab.core.documents import Document, read_response, response_document
+from aiplat_lab.core.documents import Document, read_response, request_document, response_document
 from aiplat_lab.core.errors import AiplatError, CallCancelled, CallLost, ProviderError, from_wire, redact, shorten
 from aiplat_lab.core.types import Attribution, Call, Price, Response, Usage
 
@@ -37,8 +37,9 @@ def end_row(call: Call, asked: Document) -> tuple[Row, dict[str, bytes]]:
         call: the call, with `ended_at` set.
         asked: the request's document, as the caller sent it.
     """
+    asked = request_document(call.recorded_request) if call.recorded_request is not None else asked
     payloads = dict(asked.payloads)
-    answered = _answered(call)
+    answered = call.recorded_response or _answered(call)
     response_hash = None
     if answered is not None:
         document = response_document(answered)
@@ -66,6 +67,9 @@ def end_row(call: Call, asked: Document) -> tuple[Row, dict[str, bytes]]:
         "time_to_first_token_s": call.time_to_first_token_s,
         "queued_s": call.queued_s,
         "cache": call.cache,
+        "route": call.route or None,
+        "findings": call.findings,
+        "batch_id": call.state.get("batch_id"),
         "finish_reason": (response.finish_reason if response else "") or None,
         "flags": list(dict.fromkeys([*(response.flags if response else ()), *call.flags])),
         "request_hash": asked.hash,
@@ -172,7 +176,13 @@ def _tokens(usage: Usage | None) -> Row:
         "cache_write_tokens": usage.cache_write_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
         "reasoning_tokens": usage.reasoning_tokens if usage else None,
+        "other_units": {name: str(count) for name, count in _other(usage).items() if count} if usage else {},
+        "service_tier": (usage.service_tier or None) if usage else None,
     }
+
+
+def _other(usage: Usage) -> dict[str, int]:
+    return {**usage.other, "cache_write_1h_tokens": usage.cache_write_1h_tokens}
 
 
 def _unit_prices(price: Price | None) -> Row:
@@ -182,4 +192,12 @@ def _unit_prices(price: Price | None) -> Row:
         "cache_read_usd_per_mtok": price.cache_read_usd_per_mtok if price else None,
         "cache_write_usd_per_mtok": price.cache_write_usd_per_mtok if price else None,
         "reasoning_usd_per_mtok": price.reasoning_usd_per_mtok if price else None,
+        "other_prices_usd": _other_prices(price) if price else {},
     }
+
+
+def _other_prices(price: Price) -> dict[str, str]:
+    found = {name: f"{usd:f}" for name, usd in price.other_usd.items()}
+    if price.cache_write_1h_usd_per_mtok is not None:
+        found["cache_write_1h_usd_per_mtok"] = f"{price.cache_write_1h_usd_per_mtok:f}"
+    return found

@@ -37,7 +37,7 @@ def _insert(table: str, name: str) -> str:
     member = "call" if table == "call_rows" else "record"
     shape = f"{{'{member}': 'VARCHAR', 'row': '{_struct(name)}'}}"
     return (
-        f"INSERT INTO {table} SELECT {stored}, t.row.seq, t.{member}, {link} "
+        f"INSERT INTO {table} ({', '.join(columns(name))}, seq, hash, link) SELECT {stored}, t.row.seq, t.{member}, {link} "
         f"FROM read_json($file, format = 'newline_delimited', columns = {shape}, maximum_object_size = $size) t ORDER BY t.row.seq"
     ).replace("t.row.", 't."row".')
 

@@ -132,7 +132,8 @@ _CALL: Mapping[str, str] = {
     "output_usd_per_mtok": "usd", "cache_read_usd_per_mtok": "usd", "cache_write_usd_per_mtok": "usd",
     "reasoning_usd_per_mtok": "usd", "latency_s": "seconds", "time_to_first_token_s": "seconds", "queued_s": "seconds",
     "cache": "text", "stream": "bool", "finish_reason": "text", "flags": "flags", "request_hash": "hash",
-    "response_hash": "hash", "tags": "tags",
+    "response_hash": "hash", "tags": "tags", "service_tier": "text", "other_units": "tags", "other_prices_usd": "tags",
+    "route": "text", "findings": "tags", "batch_id": "text",
 }  # fmt: skip
 _CHAIN: Mapping[str, str] = {"seq": "whole", "prev_hash": "hash", "hash": "hash"}
 _RECORD: Mapping[str, str] = {"kind": "text", "recorded_at": "time", "id": "text", "data": "text"}

@@ -54,6 +54,13 @@ MIGRATIONS: Sequence[Migration] = (
             "CREATE TABLE seal (sealed_at TIMESTAMP, rows BIGINT, head_seq BIGINT, head_hash VARCHAR, package VARCHAR)",
         ),
     ),
+    Migration(
+        2,
+        tuple(
+            f"ALTER TABLE call_rows ADD COLUMN IF NOT EXISTS {name} {columns('calls')[name].sql_type}"
+            for name in ("service_tier", "other_units", "other_prices_usd", "route", "findings", "batch_id")
+        ),
+    ),
 )
 """Every step so far, oldest first; steps are added and never edited."""
 TABLES = ("schema_versions", "call_rows", "records", "quarantine", "payloads", "loads", "seal")

@@ -46,7 +46,7 @@ def compact_to(con: duckdb.DuckDBPyConnection, path: Path) -> None:
         schema.migrate(con)
         con.execute("BEGIN")
         for table in _COPIED:
-            con.execute(f"INSERT INTO fresh.{table} FROM ledger.{table}")
+            con.execute(f"INSERT INTO fresh.{table} BY NAME FROM ledger.{table}")
         con.execute("COMMIT")
         con.execute("CHECKPOINT fresh")
 

@@ -14,12 +14,13 @@ from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies.auth import Auth, Key, KeyRing, NewKey
 from aiplat_lab.policies.budget import Budget
 from aiplat_lab.policies.cache import Cache
+from aiplat_lab.policies.limits import Limits
 from aiplat_lab.policies.prompt import Prompts
 from aiplat_lab.policies.residency import Residency
 
 FIRST = ("auth", "residency")
 THEN = ("prompt",)
-LAST = ("cache", "budget")
+LAST = ("cache", "limits", "budget")
 
 
 def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple[Policy, ...]:
@@ -29,4 +30,4 @@ def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple
     return tuple(find("policy", name)(settings, ledger, clock=clock) for name in order)
 
 
-__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "NewKey", "Prompts", "Residency", "make"]
+__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "Limits", "NewKey", "Prompts", "Residency", "make"]

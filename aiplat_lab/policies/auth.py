@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
 
 from aiplat_lab.core.errors import AuthRefused, UsageError, did_you_mean, redact
 from aiplat_lab.core.ids import new_id
@@ -19,6 +20,7 @@ from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Attribution, Call, Clock, utc_now
 from aiplat_lab.ledger import Ledger
 
+Role = Literal["owner", "maintainer", "member", "auditor"]
 PREFIX = "aiplat-"
 _SECRET_BYTES = 32
 
@@ -42,6 +44,17 @@ class Key:
     """The models it may use; empty allows what its team may use."""
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    role: Role = "member"
+    """What its holder may do: `owner` everything, `maintainer` its team's keys too, `member` calls, `auditor` reads, never calls."""
+    limit_usd: Decimal | None = None
+    """US dollars that its calls may cost in `limit_period`; None is no limit of its own."""
+    limit_period: str = "total"
+    """`day`, `week`, `month` or `total`."""
+    rpm: int | None = None
+    tpm: int | None = None
+    parallel: int | None = None
+    replaces: str = ""
+    """The id of the key that it takes the place of, after a rotation."""
 
     def to_json(self) -> dict[str, Any]:
         """What a person may see of the key: not its hash."""
@@ -56,6 +69,13 @@ class Key:
             "created_at": _text(self.created_at),
             "expires_at": _text(self.expires_at),
             "revoked_at": _text(self.revoked_at),
+            "role": self.role,
+            "limit_usd": None if self.limit_usd is None else f"{self.limit_usd:f}",
+            "limit_period": self.limit_period,
+            "rpm": self.rpm,
+            "tpm": self.tpm,
+            "parallel": self.parallel,
+            "replaces": self.replaces,
         }
 
     def attribute(self, claimed: Attribution) -> Attribution:
@@ -259,4 +279,11 @@ def _from_row(row: Mapping[str, Any]) -> Key:  # Any: a row's values
         models=tuple(row.get("models") or ()),
         expires_at=_time(row.get("expires_at")),
         revoked_at=_time(row.get("revoked_at")),
+        role=row.get("role") or "member",
+        limit_usd=None if row.get("limit_usd") is None else Decimal(str(row["limit_usd"])),
+        limit_period=str(row.get("limit_period") or "total"),
+        rpm=row.get("rpm"),
+        tpm=row.get("tpm"),
+        parallel=row.get("parallel"),
+        replaces=str(row.get("replaces") or ""),
     )

@@ -21,7 +21,7 @@ from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, Request, Usage, utc_now
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies._worst import ASSUMED_OUTPUT_TOKENS, NANO, Worst, choices, input_bound, output_limit, to_nano, to_usd, worst
-from aiplat_lab.prices import price_for
+from aiplat_lab.prices import Prices
 
 MIN_OUTPUT_TOKENS = 16
 """The shortest answer worth paying for; a call that cannot afford it is refused."""
@@ -171,7 +171,7 @@ class Budget:
         self._ledger = ledger
         self._clock = clock
         self._zone = settings.time_zone
-        self._providers = settings.providers
+        self._prices = Prices(settings)
         self._book = _Book()
         self._inputs = _Inputs()
         now = clock()
@@ -202,7 +202,7 @@ class Budget:
             self._turn_if_due(counter, now)
         hard = tuple(counter for counter in counters if counter.budget.hard)
         longest = _longest(call.request)
-        priced = [(one, self._price(one, call.started_at, longest)) for one in call.deployments]
+        priced = [(one, self._prices.of(one, call.started_at, usage=longest)) for one in call.deployments]
         known = [(one, price) for one, price in priced if price is not None]
         if hard and len(known) < len(priced):
             self._only_priced(call, hard[0], [one for one, _ in known])
@@ -269,10 +269,6 @@ class Budget:
         counter.spent = sum(to_nano(Decimal(row["cost_usd"] or 0)) for row in rows if row["scope"] == kind and (row["name"] or "") == name)
         share = counter.spent / counter.limit if counter.limit else 1.0
         counter.alerted = max((mark for mark in counter.budget.alert_at if mark <= share), default=0.0)
-
-    def _price(self, deployment: Deployment, at: datetime, longest: Usage) -> Price | None:
-        provider = self._providers[deployment.provider]
-        return price_for(deployment, provider.kind, at, usage=longest, base_url=provider.base_url)
 
     def _only_priced(self, call: Call, counter: Counter, known: list[Deployment]) -> None:
         """Leaves out deployments whose cost nobody can know; refuses when none is left."""

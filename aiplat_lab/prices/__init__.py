@@ -1,6 +1,6 @@
 """What a call costs, in US dollars: dated prices out of `genai-prices`, the user's own before them, exact in `Decimal`."""
 
-from aiplat_lab.prices._book import load, price_for
+from aiplat_lab.prices._book import Prices, load, price_for
 from aiplat_lab.prices._cost import COST_PLACES, cost
 
-__all__ = ["COST_PLACES", "cost", "load", "price_for"]
+__all__ = ["COST_PLACES", "Prices", "cost", "load", "price_for"]

@@ -8,10 +8,29 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Deployment, Price, Usage
 
 _NOT_BY_TOKEN = ("requests_kcount", "output_citation_mtok")
 """Fees that five prices by token cannot say; a model that has one stays unpriced rather than too cheap."""
+
+
+class Prices:
+    """Every price of these settings: the one place that the pipeline, the budgets and the routing ask.
+
+    Args:
+        settings: the settings, with providers, deployments' own prices and the local price book.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def of(
+        self, deployment: Deployment, at: datetime, *, usage: Usage | None = None, options: Mapping[str, str] | None = None
+    ) -> Price | None:
+        """The price of a deployment at a time; arguments and meaning as `price_for`."""
+        provider = self._settings.providers[deployment.provider]
+        return price_for(deployment, provider.kind, at, usage=usage, base_url=provider.base_url, options=options)
 
 
 class _Book(NamedTuple):

@@ -15,7 +15,7 @@ from aiplat_lab.core.settings import Home, Secret, environment, parse, secret
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('curency = "GBP"', "no setting 'curency'. Did you mean currency?"),
+        ('curency = "GBP"', "no setting 'curency'. Did you mean currency, residency?"),
         ('currency = "GPB"', "must be one of 'USD', 'GBP', 'EUR'. Did you mean GBP?"),
         ("a =", "not valid TOML"),
         ('[providers.openai]\nknd = "openai"', "no setting 'knd'. Did you mean kind?"),
@@ -23,7 +23,6 @@ from aiplat_lab.core.settings import Home, Secret, environment, parse, secret
         ('[providers.openai]\nkind = "openai"\napi_key = "sk-live-0123456789"', "never the key itself"),
         ('[models.fast]\ndeployments = [{ provider = "opeanai", model = "x" }]', "which is not set up"),
         ("[models.fast]\ndeployments = []", "is empty"),
-        ('[models.fast]\nstrategy = "cheapest"\ndeployments = [{ provider = "local", model = "x" }]', "'ordered' only"),
         ('[[budgets]]\nlimit_usd = "lots"', "budgets[0].limit_usd must be a number, not 'lots'"),
         ("[[budgets]]\nlimit_usd = -1", "0 or more"),
         ("[[budgets]]\nlimit_usd = nan", "0 or more"),

@@ -12,7 +12,7 @@ from aiplat_lab.core.settings import Home
 from aiplat_lab.ledger import Ledger, schema
 from aiplat_lab.ledger.schema import MIGRATIONS, Migration, migrate, version_of
 
-ADD = Migration(2, ("ALTER TABLE call_rows ADD COLUMN carbon_g DOUBLE", "CREATE TABLE notes (text VARCHAR)"))
+ADD = Migration(MIGRATIONS[-1].version + 1, ("ALTER TABLE call_rows ADD COLUMN carbon_g DOUBLE", "CREATE TABLE notes (text VARCHAR)"))
 
 
 def test_a_new_file_has_the_newest_version(tmp_path: Path) -> None:
@@ -30,10 +30,23 @@ def test_an_older_file_gains_a_column_and_its_chain_still_holds(home: Home, monk
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, ADD))
     monkeypatch.setattr(schema.migrate, "__kwdefaults__", {"migrations": (*MIGRATIONS, ADD)})
     with Ledger.open(home) as ledger:
-        assert ledger.view_rows("meta")[0]["schema_version"] == 2
+        assert ledger.view_rows("meta")[0]["schema_version"] == ADD.version
         assert ledger.rows("SELECT carbon_g FROM call_rows LIMIT 1") == [{"carbon_g": None}]
         assert ledger.verify().ok
         assert not home.path.joinpath("ledger.duckdb.wal").exists() or home.path.joinpath("ledger.duckdb.wal").stat().st_size < 10_000
+
+
+def test_a_file_of_the_first_version_takes_todays_calls(home: Home) -> None:
+    home.create()
+    with opened(home.ledger_file) as con:
+        migrate(con, migrations=MIGRATIONS[:1])
+        for name in ("service_tier", "other_units", "other_prices_usd", "route", "findings", "batch_id"):
+            con.execute(f"ALTER TABLE call_rows DROP COLUMN {name}")
+    with Ledger.open(home) as ledger:
+        ledger.record("call", {**a_call(), "service_tier": "flex", "other_units": {"images": "2"}, "findings": {"email": "1 masked"}})
+        (row,) = ledger.rows("SELECT service_tier, other_units, findings, status FROM calls")
+        assert row == {"service_tier": "flex", "other_units": {"images": "2"}, "findings": {"email": "1 masked"}, "status": "ok"}
+        assert ledger.verify().ok
 
 
 def test_a_step_stands_between_two_checkpoints(tmp_path: Path) -> None:

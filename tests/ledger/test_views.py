@@ -160,7 +160,7 @@ def test_spend_by_scope(ledger: Ledger) -> None:
 
 def test_meta(ledger: Ledger) -> None:
     (row,) = ledger.view_rows("meta")
-    assert (row["schema_version"], row["demo"], row["rows"], row["head_seq"]) == (1, False, 7, 7)
+    assert (row["schema_version"], row["demo"], row["rows"], row["head_seq"]) == (2, False, 7, 7)
     assert row["head_hash"] == ledger.head.hash
 
 

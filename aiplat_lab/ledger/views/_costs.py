@@ -148,12 +148,16 @@ VIEWS: Mapping[str, View] = {
         "GROUP BY GROUPING SETS ((), (team), (project), (key_id), (user_id), (prompt_name)) ORDER BY scope, name",
     ),
     "live_keys": View(
-        "The last record of each virtual key: its id, name, hash, last four characters, attribution, models, and when it was made, "
-        "expires and was revoked.",
+        "The last record of each virtual key: its id, name, hash, last four characters, attribution, models, when it was made, "
+        "expires and was revoked, its role and its limits.",
         "SELECT id, data->>'name' AS name, data->>'sha256' AS sha256, data->>'last_four' AS last_four, data->>'team' AS team, "
         "data->>'project' AS project, data->>'user_id' AS user_id, "
         "coalesce(json_extract_string(data, '$.models[*]'), []) AS models, "
-        "data->>'created_at' AS created_at, data->>'expires_at' AS expires_at, data->>'revoked_at' AS revoked_at "
+        "data->>'created_at' AS created_at, data->>'expires_at' AS expires_at, data->>'revoked_at' AS revoked_at, "
+        "coalesce(data->>'role', 'member') AS role, (data->>'limit_usd')::DECIMAL(18,9) AS limit_usd, "
+        "data->>'limit_period' AS limit_period, "
+        "(data->>'rpm')::BIGINT AS rpm, (data->>'tpm')::BIGINT AS tpm, (data->>'parallel')::BIGINT AS parallel, "
+        "data->>'replaces' AS replaces "
         "FROM records WHERE kind = 'key' QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq DESC) = 1 ORDER BY created_at, id",
         source="",
     ),

@@ -1,0 +1,237 @@
+"""The environment, the files of one `AIPLAT_HOME`, and the keys that references lead to; nothing else reads the environment."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiplat_lab.core.errors import ConfigError
+from aiplat_lab.core.settings._all import SETTINGS_FILE, Settings
+from aiplat_lab.core.settings._read import parse
+from aiplat_lab.core.types import Attribution
+
+
+class Secret:
+    """A text that prints as `***`; `reveal` is called at the last moment, in a provider."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One `AIPLAT_HOME`: the folder with the settings, the ledger and the gateway's address."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`aiplat.toml`."""
+        return self.path / SETTINGS_FILE
+
+    @property
+    def ledger_file(self) -> Path:
+        """`ledger.duckdb`; only the gateway opens it."""
+        return self.path / "ledger.duckdb"
+
+    @property
+    def spool(self) -> Path:
+        """The folder of the spool's segments."""
+        return self.path / "spool"
+
+    @property
+    def gateway_file(self) -> Path:
+        """`gateway.json`: process id, socket, HTTP address, version."""
+        return self.path / "gateway.json"
+
+    @property
+    def prompts(self) -> Path:
+        """The saved prompts as files, which the gateway writes and kernels read; the ledger is what counts."""
+        return self.path / "prompts"
+
+    @property
+    def log_file(self) -> Path:
+        """`gateway.log`."""
+        return self.path / "gateway.log"
+
+    @property
+    def gateway_lock(self) -> Path:
+        """Held with `flock` by the one gateway as long as it lives."""
+        return self.path / "gateway.lock"
+
+    @property
+    def spawn_lock(self) -> Path:
+        """Held with `flock` by the one client that starts a gateway."""
+        return self.path / "spawn.lock"
+
+    @property
+    def models(self) -> Path:
+        """Fetched weights; shared by homes unless `AIPLAT_MODELS` or the home says otherwise."""
+        own = os.environ.get("AIPLAT_MODELS")
+        return Path(own).expanduser() if own else data_folder() / "models"
+
+    @property
+    def socket_folder(self) -> Path:
+        """The owner-only folder of the gateway's socket: short, since a socket's path holds at most 107 bytes."""
+        digest = hashlib.sha256(str(self.path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        if len(base.encode()) > 60 or not os.access(base, os.W_OK):
+            base = "/tmp"  # noqa: S108 (the folder made in it is owner-only and checked)
+        uid = os.getuid() if hasattr(os, "getuid") else 0
+        return Path(base) / f"aiplat-{uid}-{digest}"
+
+    def load(self) -> Settings:
+        """The settings in this home; the built-in ones when it has no `aiplat.toml`.
+
+        Raises:
+            ConfigError: as `parse` says, or the file cannot be read.
+        """
+        try:
+            text = self.settings_file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            text = ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.settings_file} cannot be read: {error}") from None
+        return parse(text, source=str(self.settings_file))
+
+    def create(self) -> Home:
+        """The same home, with its folders there, owner-only.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.spool.mkdir(exist_ok=True, mode=0o700)
+            if not os.access(self.path, os.W_OK) or not os.access(self.spool, os.W_OK):
+                raise PermissionError(13, "the folder is read-only")
+        except OSError as error:
+            raise ConfigError(
+                f"AIPLAT_HOME {str(self.path)!r} cannot be used: {error.strerror or error}. Set AIPLAT_HOME to a folder you can write."
+            ) from None
+        return self
+
+
+def data_folder() -> Path:
+    """The platform's folder for a user's data of this application."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "aiplat-lab"
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/aiplat-lab").expanduser()
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "aiplat-lab"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the environment says, read once."""
+
+    home: Home
+    gateway: str = ""
+    """`AIPLAT_GATEWAY`: the URL of a shared gateway, before `/v1`."""
+    key: Secret = field(default_factory=lambda: Secret(""))
+    """`AIPLAT_KEY`: a virtual key."""
+    attribution: Attribution = field(default_factory=Attribution)
+    """`AIPLAT_TEAM`, `AIPLAT_PROJECT`, the user's name, and the notebook where Jupyter says it."""
+    headless: bool = False
+    """Whether nobody watches: papermill, nbclient or CI (`AIPLAT_HEADLESS`, `CI`)."""
+
+
+def environment() -> Environment:
+    """The environment of this process, as it is now."""
+    get = os.environ.get
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = ""
+    return Environment(
+        home=Home(Path(get("AIPLAT_HOME") or data_folder()).expanduser().absolute()),
+        gateway=(get("AIPLAT_GATEWAY") or "").rstrip("/"),
+        key=Secret(get("AIPLAT_KEY") or ""),
+        attribution=Attribution(
+            team=get("AIPLAT_TEAM", ""), project=get("AIPLAT_PROJECT", ""), user_id=user, notebook=get("JPY_SESSION_NAME", "")
+        ),
+        headless=any(get(name, "").lower() not in {"", "0", "false"} for name in ("AIPLAT_HEADLESS", "CI")),
+    )
+
+
+def enter(home: Home, *, headless: bool = False) -> None:
+    """Tells this process and those it starts which home is theirs.
+
+    Args:
+        home: the home.
+        headless: also that nobody watches.
+    """
+    os.environ["AIPLAT_HOME"] = str(home.path)
+    if headless:
+        os.environ["AIPLAT_HEADLESS"] = "1"
+
+
+def secret(reference: str) -> Secret:
+    """The key that a reference names; called by a provider just before it is sent.
+
+    Args:
+        reference: `keyring:NAME`, `env:NAME` or `file:PATH`; an empty text gives an empty secret.
+
+    Raises:
+        ConfigError: nothing is there; the text says how to put it there and never holds the key.
+    """
+    if not reference:
+        return Secret("")
+    scheme, _, name = reference.partition(":")
+    if scheme == "env":
+        value = os.environ.get(name, "")
+        if not value:
+            raise ConfigError(f"the key env:{name} is not set in the gateway's environment: export {name}, then run `aiplat stop`")
+        return Secret(value)
+    if scheme == "file":
+        try:
+            return Secret(Path(name).expanduser().read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the key file:{name} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+    if scheme == "keyring":
+        return _from_keyring(name)
+    raise ConfigError("a key must be a reference: keyring:NAME, env:NAME or file:PATH")
+
+
+def _from_keyring(name: str) -> Secret:
+    try:
+        import keyring  # an optional library, wanted for this kind of reference alone
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise ConfigError(f"keyring:{name} needs the package keyring: pip install keyring") from None
+    try:
+        value = keyring.get_password("aiplat", name)
+    except KeyringError as error:
+        raise ConfigError(f"the keyring cannot be read for {name!r}: {error}") from None
+    if not value:
+        raise ConfigError(f"the keyring has no entry {name!r}: run `keyring set aiplat {name}`")
+    return Secret(value)
+
+
+def shipped(*parts: str) -> Path:
+    """A file that comes with the package: `shipped("notebooks", "quickstart.ipynb")`.
+
+    Installed, these lie inside the package; in a checkout, beside it.
+    """
+    package = Path(__file__).resolve().parents[2]
+    inside = package / "_shipped" / Path(*parts)
+    return inside if inside.exists() else package.parent / Path(*parts)
