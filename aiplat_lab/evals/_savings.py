@@ -102,6 +102,8 @@ def savings(
     options: dict[str, Any] = {"prompt": prompt, "scorers": scorer, "client": client, "progress": False, "concurrency": 4}
     limit: Mapping[str, Json] = {"max_tokens": limit_tokens} if limit_tokens else {}
     calls = sum(len(part) for part in parts)
+    for model in (strong, routed):
+        evaluate(first, model=model, dry_run=True, **options)  # what does not fit is told before anything is paid
     tell(f"{calls} calls to {strong}, the cache off")
     before = [evaluate(part, model=strong, cache="off", name=f"savings: {strong}", **options) for part in parts]
     tell(f"{calls} calls to {routed}, the cache on")

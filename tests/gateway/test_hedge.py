@@ -9,7 +9,7 @@ import pytest
 from faults import FIXED_TEXT, FaultServer
 from gatewaykit import PRICED, World, ask, model, world
 
-from aiplat_lab.core.errors import CallCancelled, ProviderError
+from aiplat_lab.core.errors import CallCancelled
 from aiplat_lab.core.settings import Home
 
 HEDGED = "hedge_after_s = 0.1\n"
