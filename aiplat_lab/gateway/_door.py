@@ -141,7 +141,12 @@ class Door:
             if budget["hard"] and Decimal(budget["spent_usd"]) >= Decimal(budget["limit_usd"])
         ]
         failing = self.scheduler.news() if self.scheduler is not None else []
-        return [*spent, *failing, *self.ledger.incidents[-10:], *self.incidents]
+        alone = [
+            f"{one['deployment']} is left alone after {one['failures_in_a_row']} failures in a row: {one['last_error']}"
+            for one in self.gateway.breakers()
+            if one["state"] == "open"
+        ]
+        return [*spent, *alone, *failing, *self.ledger.incidents[-10:], *self.incidents]
 
     def _complete(self, request: Request) -> Request:
         return request if request.model else replace(request, model=self.settings.default_model)

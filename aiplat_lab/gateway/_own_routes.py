@@ -32,6 +32,7 @@ from aiplat_lab.gateway._door import (
     send_events,
     wanted,
 )
+from aiplat_lab.gateway._metrics import breaker_text
 from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway._prompt_files import KINDS as PROMPT_KINDS
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
@@ -364,6 +365,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "http": address.http if address else "",
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
+            "breakers": plain(door.gateway.breakers()),
             "providers": [{"name": name, "kind": one.kind, "region": one.region} for name, one in settings.providers.items()],
             "schedules": door.scheduler.state() if door.scheduler is not None else None,
             "incidents": [*trouble, *door.news()],
@@ -392,7 +394,8 @@ async def metrics(door: Door, request: web.Request, caller: Caller) -> web.Strea
         ),
         "aiplat_ledger_seq": ("Number of the newest row of the ledger.", float(door.ledger.head.seq)),
     }
-    return web.Response(text=door.metrics.text(gauges), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    text = door.metrics.text(gauges) + breaker_text(door.gateway.breakers())
+    return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def _size(folder: Path) -> int:

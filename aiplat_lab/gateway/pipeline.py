@@ -6,21 +6,19 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Thread
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
-from aiplat_lab.core.documents import Document, request_document
+from aiplat_lab.core.documents import request_document
 from aiplat_lab.core.errors import (
     AiplatError,
     CallCancelled,
     CallRefused,
     ConfigError,
     LedgerError,
-    ProviderError,
     UnknownModel,
     UsageError,
     did_you_mean,
@@ -31,6 +29,8 @@ from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import Settings, secret
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Price, Provider, Request, Response, Usage, utc_now
+from aiplat_lab.gateway._explain import explained
+from aiplat_lab.gateway._trip import Trip
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
@@ -47,53 +47,6 @@ _CLOSE_S = 0.4
 """How long a provider may take to close a connection; the caller is not kept waiting for more."""
 _DRAIN_S = 1.0
 """How long the last pieces of a finished stream are waited for when the caller has left: they hold the usage."""
-
-
-@dataclass(slots=True)
-class _Trip:
-    """A call in flight."""
-
-    call: Call
-    began: float
-    """On the event loop's clock."""
-    asked: Document
-    task: asyncio.Task[Any]  # Any: the caller's own task
-    cancelling: int
-    """How often the task had been cancelled when the trip began."""
-    interrupted: Literal["", "cancel", "timeout"] = ""
-    closing: bool = False
-    """Whether it is over but for the books, and can no longer be interrupted."""
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def interrupt(self, reason: Literal["cancel", "timeout"]) -> None:
-        """Stops the trip wherever it is; the first reason counts."""
-        if not self.interrupted and not self.closing:
-            self.interrupted = reason
-            if self.task is not asyncio.current_task():
-                self.task.cancel()
-
-    def turned(self, error: BaseException) -> BaseException:
-        """The error that the caller should see: a cancellation of our own making becomes a typed one."""
-        if not isinstance(error, asyncio.CancelledError) or not self.interrupted:
-            return error
-        return self.reason() if self.task.uncancel() <= self.cancelling else error
-
-    def reason(self) -> AiplatError:
-        """Why the trip was interrupted."""
-        call = self.call
-        if self.interrupted == "cancel":
-            return CallCancelled(f"the call {call.id} was cancelled; what had come until then is in the ledger", call_id=call.id)
-        deployment = call.deployment
-        name = deployment.name if deployment else call.request.model
-        return ProviderError(
-            f"{name} was still writing when the time of the call was over; the text until then is in the ledger. "
-            "Set max_tokens, or raise the time limit.",
-            provider=deployment.provider if deployment else "",
-            model=deployment.model if deployment else "",
-            retryable=True,
-            reason="timeout",
-            call_id=call.id,
-        )
 
 
 class Gateway:
@@ -115,9 +68,13 @@ class Gateway:
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
-        self._route = Route(self._provider, gate=self._limits, clock=clock)
-        self._trips: dict[str, _Trip] = {}
+        self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self._limits, clock=clock)
+        self._trips: dict[str, Trip] = {}
         self._memory = Memory(ledger, clock=clock)
+        if any(model.strategy == "fastest" for model in settings.models.values()):
+            self._route.speeds.fold(
+                ledger.view_rows("speed_by_deployment", {}), [one for all_ in self._deployments.values() for one in all_]
+            )
         if any(provider.kind != "local" for provider in settings.providers.values()):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
@@ -210,6 +167,26 @@ class Gateway:
             for name, deployments in self._deployments.items()
         ]
 
+    async def explain(self, request: Request, *, input_tokens: int | None = None) -> dict[str, Any]:  # Any: JSON
+        """Which deployments a call would try, in which order and why; nothing is sent and no row is written.
+
+        Args:
+            request: the call.
+            input_tokens: the length of its input, where the request is given without its text.
+
+        Raises:
+            AiplatError: the call would be refused.
+        """
+        call = Call(request=self._prompts.named(request), started_at=self._clock(), deployments=self._behind(request.model))
+        call.state["input_tokens"] = input_tokens
+        listed = call.deployments
+        await self._before(call, self._policies[: len(FIRST)])
+        return explained(call, listed, route=self._route, prices=self._prices, settings=self._settings)
+
+    def breakers(self) -> list[dict[str, Any]]:
+        """The deployments that failed lately, with the state of their breakers."""
+        return self._route.breakers.describe()
+
     def budgets(self) -> list[dict[str, Any]]:
         """Every budget with what was spent and is held: the figures that enforcement uses; money as text."""
         return next(policy for policy in self._policies if isinstance(policy, Budget)).counters()
@@ -254,12 +231,12 @@ class Gateway:
             if answer is not None or not begun_meanwhile:
                 return answer
 
-    def _begin(self, request: Request) -> _Trip:
+    def _begin(self, request: Request) -> Trip:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call needs a running task")
         call = Call(request=self._prompts.named(request), started_at=self._clock(), deployments=self._behind(request.model))
-        trip = _Trip(call, asyncio.get_running_loop().time(), request_document(request), task, task.cancelling())
+        trip = Trip(call, asyncio.get_running_loop().time(), request_document(request), task, task.cancelling())
         call.state["began"] = trip.began
         call.state["request_hash"] = trip.asked.hash
         self._ledger.begin(begin_row(call))
@@ -276,7 +253,9 @@ class Gateway:
             )
         if not request.messages and not request.inputs and request.body is None:
             raise UsageError("the request holds no message and no input, so there is nothing to ask the model")
-        for policy in policies:
+        for index, policy in enumerate(policies):
+            if index == len(FIRST):  # who may ask whom is settled, and every further rule sees the deployments in their order
+                self._route.orders.plan(call)
             try:
                 await policy.before(call)
             except CallRefused:
@@ -285,19 +264,20 @@ class Gateway:
             if call.response is not None:
                 return
 
-    def _failed(self, trip: _Trip, error: BaseException) -> BaseException:
+    def _failed(self, trip: Trip, error: BaseException) -> BaseException:
         """Notes in the call why it ended, and gives the error that its caller should see."""
         call = trip.call
         error = call.error = _typed(error, call.id)
         if isinstance(error, CallRefused):
             call.status = "refused"
+            call.policy = call.policy or error.policy
         elif isinstance(error, CallCancelled) or not isinstance(error, Exception):
             call.status = "cancelled"
         else:
             call.status = "error"
         return error
 
-    async def _end(self, trip: _Trip) -> None:
+    async def _end(self, trip: Trip) -> None:
         """Books and records a call, however it ended."""
         trip.closing = True
         call = trip.call
@@ -343,7 +323,12 @@ class Gateway:
         call.cost_usd = _cost(usage, call.price)
         if call.cost_usd is None:
             call.flags.append("no_price")
-        first = self._behind(call.request.model)[0]
+        hedged = call.state.get("hedge")
+        if hedged is not None and call.cost_usd is not None:  # both answered at once, and both are paid
+            also = _cost(hedged[1], self._prices.of(hedged[0], call.started_at, usage=hedged[1]))
+            call.cost_usd = None if also is None else call.cost_usd + also
+            call.flags.append("hedge_billed")
+        first = self._route.orders.reference(call.request.model, self._behind(call.request.model))
         call.baseline_cost_usd = (
             call.cost_usd if first == call.deployment else _cost(usage, self._prices.of(first, call.started_at, usage=usage))
         )
@@ -373,6 +358,7 @@ class Gateway:
 
     def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
         price = self._prices.of(deployment, now)
+        breaker, wait_s = self._route.standing(deployment)
         return {
             "provider": deployment.provider,
             "model": deployment.model,
@@ -382,6 +368,8 @@ class Gateway:
             "price_version": price.version if price else None,
             "max_output_tokens": deployment.max_output_tokens,
             "context_tokens": deployment.context_tokens,
+            "breaker": breaker,
+            "wait_s": wait_s,
         }
 
 
@@ -391,7 +379,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
     def __init__(self, gateway: Gateway, request: Request) -> None:
         self._gateway = gateway
         self._request = request
-        self._trip: _Trip | None = None
+        self._trip: Trip | None = None
         self._upstream: Upstream | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[Chunk] = []
@@ -461,7 +449,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
     async def _more(self, upstream: Upstream) -> None:
         """The next piece, or what the filters held back until the end."""
         try:
-            self._pending = self._filtered([await anext(upstream.rest)])
+            self._pending = self._filtered([await upstream.next()])
         except StopAsyncIteration:
             self._ended = True
             for index, one in enumerate(self._filters):
@@ -497,7 +485,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         elif isinstance(error, asyncio.CancelledError) and cause is not error:
             raise cause from None
 
-    def _why_left(self, trip: _Trip, error: BaseException | None) -> BaseException | None:
+    def _why_left(self, trip: Trip, error: BaseException | None) -> BaseException | None:
         """Why the caller leaves, or None when the answer is whole."""
         if isinstance(error, asyncio.CancelledError):
             return trip.turned(error)
@@ -527,7 +515,9 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         except (TimeoutError, AiplatError):
             pass
 
-    def _settle(self, trip: _Trip, cause: BaseException | None) -> None:
+    def _settle(self, trip: Trip, cause: BaseException | None) -> None:
+        if self._upstream is not None and (cause is None or self._upstream.broke is not None):
+            self._gateway._route.ended(trip.call, self._upstream, self._usage)
         if cause is None:
             self._finish(trip.call)
             return
