@@ -37,7 +37,7 @@ def cost(usage: Usage, price: Price) -> Decimal:
     if price.other_usd:
         taken = dict.fromkeys(TOKEN_CLASSES, 0)
         for unit, usd in price.other_usd.items():
-            number = usage.other.get(unit, 1 if unit == "requests" else 0)
+            number = usage.other.get(unit, 0) or (1 if unit == "requests" else 0)
             if number:
                 extra = _EXACT.fma(Decimal(number), usd, extra)
                 if unit in TOKEN_PARTS:
@@ -97,12 +97,17 @@ def _fitted(usd: Decimal, places: int, quantum: Decimal) -> Decimal:
 
 
 def reprice(row: Mapping[str, Any]) -> Decimal | None:  # Any: a row's values, or their JSON
-    """What a row of `calls` costs by its own units and unit prices; None where it holds no prices or no count of tokens.
+    """What a row of `calls` costs by its own units and unit prices; None where it holds no prices or no count of tokens, or was
+    answered from the cache.
 
     Raises:
         ValueError, ArithmeticError: a value is not a number.
     """
-    if row.get("input_usd_per_mtok") is None or (row.get("input_tokens") is None and row.get("output_tokens") is None):
+    if (
+        row.get("cache") == "hit"
+        or row.get("input_usd_per_mtok") is None
+        or (row.get("input_tokens") is None and row.get("output_tokens") is None)
+    ):
         return None
     other = {str(unit): int(number) for unit, number in (row.get("other_units") or {}).items()}
     prices = {str(unit): Decimal(str(usd)) for unit, usd in (row.get("other_prices_usd") or {}).items()}
