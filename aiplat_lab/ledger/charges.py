@@ -19,7 +19,10 @@ _CLASSES = {
 }
 _HOUR = "least({units}, coalesce(cache_write_tokens, 0))"
 _NOT_UNITS = ", ".join(f"'{name}'" for name in (*TOKEN_PARTS, "cache_write_1h_usd_per_mtok", "discount"))
-PRICED = f"cost_usd IS NOT NULL AND {_FRESH} IS NOT NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL) AND cache IS DISTINCT FROM 'hit'"
+PRICED = (
+    f"cost_usd IS NOT NULL AND {_FRESH} IS NOT NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL) "
+    "AND cache IS DISTINCT FROM 'hit'"
+)
 """The calls that were paid for and hold what their cost is made of."""
 
 

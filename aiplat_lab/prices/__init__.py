@@ -2,6 +2,20 @@
 
 from aiplat_lab.prices._book import Held, Prices, price_for
 from aiplat_lab.prices._cost import COST_PLACES, UNIT_PLACES, cost, reprice, unpriced_units
+from aiplat_lab.prices._frozen import differences, frozen
 from aiplat_lab.prices._list import Rates, load
 
-__all__ = ["COST_PLACES", "UNIT_PLACES", "Held", "Prices", "Rates", "cost", "load", "price_for", "reprice", "unpriced_units"]
+__all__ = [
+    "COST_PLACES",
+    "UNIT_PLACES",
+    "Held",
+    "Prices",
+    "Rates",
+    "cost",
+    "differences",
+    "frozen",
+    "load",
+    "price_for",
+    "reprice",
+    "unpriced_units",
+]

@@ -40,7 +40,7 @@ class Entry:
         return f"{SETTINGS_FILE}#{content_hash(said)[:8]}"
 
     @property
-    def rank(self) -> tuple[bool, int, bool, bool, datetime, int]:
+    def rank(self) -> tuple[bool, int, bool, bool, bool, datetime, int]:
         """How specific it is, and then how late: the greatest wins."""
         model = self.settings.model
         return (
@@ -58,7 +58,7 @@ class Entry:
         return (
             entry.provider in ("", deployment.provider)
             and entry.region in ("", deployment.region)
-            and _plain(entry.service_tier) == tier
+            and (entry.service_tier == "*" or _plain(entry.service_tier.lower()) == tier)
             and self.since <= at < self.until
             and self.pattern.fullmatch(deployment.model.lower()) is not None
         )

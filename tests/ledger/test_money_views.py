@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgerkit import START, a_call
 
@@ -69,19 +69,24 @@ def test_a_row_costs_by_itself_what_was_booked(usage: Usage, price: Price) -> No
     assert reprice(row) == row["cost_usd"]
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(usages, prices), min_size=30, max_size=60))
-def test_the_ledger_prices_every_row_again_to_the_last_digit(tmp_path_factory: Any, pairs: list[tuple[Usage, Price]]) -> None:
-    with Ledger.open(Home(tmp_path_factory.mktemp("home"))) as ledger:
-        rows = [as_row(usage, price) for usage, price in pairs]
-        rows = [row for row in rows if row["cost_usd"] < 10**9]
-        for row in rows:
-            ledger.record("call", row)
-        summary = ledger.view_rows("repriced")[0]
-        assert (summary["calls"], summary["repriced"], summary["differ"]) == (len(rows), len(rows), 0)
-        assert ledger.view_rows("repriced_differences") == []
-        for row in ledger.rows("SELECT * FROM calls"):
-            assert reprice(row) == row["cost_usd"]
+@pytest.fixture(scope="module")
+def filling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    with Ledger.open(Home(tmp_path_factory.mktemp("filling") / "home")) as opened:
+        yield opened
+
+
+@settings(max_examples=5, deadline=None)
+@given(pairs=st.lists(st.tuples(usages, prices), min_size=40, max_size=60))
+def test_the_ledger_prices_every_row_again_to_the_last_digit(filling: Ledger, pairs: list[tuple[Usage, Price]]) -> None:
+    before = filling.view_rows("repriced")[0]["calls"]
+    rows = [row for row in (as_row(usage, price) for usage, price in pairs) if row["cost_usd"] < 10**9]
+    for row in rows:
+        filling.record("call", row)
+    summary = filling.view_rows("repriced")[0]
+    assert (summary["calls"], summary["repriced"], summary["differ"]) == (before + len(rows), before + len(rows), 0)
+    assert filling.view_rows("repriced_differences") == []
+    for row in filling.rows("SELECT * FROM calls"):
+        assert reprice(row) == row["cost_usd"]
 
 
 def test_a_half_is_rounded_to_the_even_neighbour(ledger: Ledger) -> None:

@@ -95,7 +95,7 @@ class PriceSettings:
     region: str = ""
     """The deployment's region; empty is any."""
     service_tier: str = ""
-    """The tier that was paid: `flex`, `priority`, `batch`, …; empty is the standard one."""
+    """The tier that was paid: `flex`, `priority`, `batch`, …; empty is the standard one, `*` any."""
     since: str = ""
     """The first day on which it holds, such as 2026-01-01 (UTC); empty is from the beginning."""
     until: str = ""
