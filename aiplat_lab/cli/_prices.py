@@ -97,7 +97,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    settings, now = home_of(arguments).load(), utc_now()
+    settings = home_of(arguments).load()
     found = settings.deployments(arguments.model)
     if not found:
         near = did_you_mean(arguments.model, settings.models)

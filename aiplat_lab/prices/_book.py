@@ -42,6 +42,7 @@ class Prices:
     def __init__(self, settings: Settings) -> None:
         self._providers = settings.providers
         self._local = LocalBook(settings.prices)
+        self._own: dict[int, tuple[Price, Price]] = {}
         self._kept: dict[tuple[str, str, str, str, str, int], Rates | None] = {}
 
     def of(
@@ -102,8 +103,17 @@ class Prices:
             listed = _listed(deployment, provider.kind, provider.base_url, at, "", options)
         return entry.over(listed, tier)
 
+    def _fitted(self, price: Price) -> Price:
+        """As `_fitted`, once for each price: the pair keeps the price alive, so that its id stays its own."""
+        kept = self._own.get(id(price))
+        if kept is None:
+            if len(self._own) >= _MOST_KEPT:
+                self._own.clear()
+            kept = self._own[id(price)] = (price, _fitted(price))
+        return kept[1]
+
     def _own_price(self, deployment: Deployment, at: datetime, usage: Usage | None, tier: str) -> Price | None:
-        price = _fitted(deployment.price) if deployment.price is not None else None
+        price = self._fitted(deployment.price) if deployment.price is not None else None
         if price is None or usage is None or not usage.other or not unpriced_units(usage, price):
             return price
         entry = self._local.find(deployment, at, tier)

@@ -88,6 +88,8 @@ class Listed(NamedTuple):
     provider: str
     """The list's own name of the provider."""
     model: Any  # Any: as in `_Book`
+    own: bool
+    """Whether the provider itself lists it; the price of another one's model is that of its standard tier."""
 
 
 _book: _Book | None = None
@@ -120,7 +122,7 @@ def find(name: str, model: str, kind: str, base_url: str | None) -> Listed | Non
         except LookupError:
             continue
         found = provider.find_model(model, all_providers=snapshot.providers)
-        return None if found is None else Listed(provider.id, found)
+        return None if found is None else Listed(provider.id, found, any(found is one for one in provider.models))
     return None
 
 
@@ -133,7 +135,7 @@ def rates(listed: Listed, at: datetime, tier: str, options: Mapping[str, str] | 
         tier: `flex`, `priority`, `fast`, `batch`, …; a standard one has no price of its own.
         options: further options in the list's words.
     """
-    context = {**(options or {}), **_context(tier)}
+    context = {**(options or {}), **_context(tier)} if listed.own else _context(tier)
     if context and tier not in STANDARD_TIERS and not _known(listed, at, tier):
         return None
     priced = {name: value for name, value in vars(listed.model.get_prices(at, context or None)).items() if value is not None}
@@ -152,6 +154,8 @@ def rates(listed: Listed, at: datetime, tier: str, options: Mapping[str, str] | 
 
 def tiers(listed: Listed, at: datetime) -> tuple[str, ...]:
     """The tiers of service that have a price of their own at a time."""
+    if not listed.own:
+        return ()
     found = [
         value
         for variant in listed.model.price_variants or ()
