@@ -26,7 +26,13 @@ from aiplat_lab.ledger.focus import COLUMNS, FOCUS_VERSION
 from aiplat_lab.prices import cost
 
 # columns that version 1.3 of the specification demands of every data set, or of one with usage, list prices and sub-accounts
-DEMANDED = ["BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "ContractedUnitPrice", "EffectiveCost", "HostProviderName", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "RegionId", "ResourceId", "ServiceCategory", "ServiceName", "ServiceProviderName", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceDetails", "SkuPriceId", "SubAccountId", "Tags"]
+DEMANDED = (
+    "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory",
+    "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost",
+    "ContractedUnitPrice", "EffectiveCost", "HostProviderName", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory",
+    "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "RegionId", "ResourceId", "ServiceCategory", "ServiceName",
+    "ServiceProviderName", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceDetails", "SkuPriceId", "SubAccountId", "Tags",
+)  # fmt: skip
 
 
 def row_of(usage: Usage, price: Price, **more: Any) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
                 reasoning_tokens=dice.randrange(100), other={"web_searches": dice.randrange(3)},
             )  # fmt: skip
             price = replace(PRICE, input_usd_per_mtok=Decimal(dice.randrange(10**9)).scaleb(-8))
-            tags = {"stage": "pro'd", "ü": "\"x\",\ny"} if number % 3 else {}
+            tags = {"stage": "pro'd", "ü": '"x",\ny'} if number % 3 else {}
             opened.record("call", row_of(usage, price, call_id=new_id(), team=dice.choice(["risk", None, "=1+1"]), tags=tags))
         opened.record("call", a_call(cost_usd=Decimal("0.25")))  # without unit prices
         opened.record("call", a_call(cost_usd=None, price_version=None))  # nobody knows

@@ -214,7 +214,7 @@ CASES = [
          ),  # 100 × 5 + 900 × 10 + 1000 × 40 = 500 + 9000 + 40,000
     Case("a fee for each request", "perplexity", "sonar", chat(1000, 1000), "0.014"),  # 1000 + 1000; 12 a thousand requests
     Case("research", "perplexity", "sonar-deep-research", chat(100, 1000, citation_tokens=5000, num_search_queries=10,
-         reasoning_tokens=20_000, total=21_100), "0.1282"),  # 200 + 8000 + 20,000 × 3 + 5000 × 2 = 78,200; ten searches at 5 a thousand = 0.05
+         reasoning_tokens=20_000, total=21_100), "0.1282"),  # 200 + 8000 + 60,000 + 10,000 = 78,200; ten searches = 0.05
     Case("pages", "mistral", "mistral-ocr-latest", gone(input_document_pages=7), "0.028"),  # 7 × 4 a thousand
     Case("seconds", "openai", "whisper-1", gone(audio_seconds=90), "0.009"),  # 0.36 an hour
     Case("characters", "openai", "tts-1", gone(input_characters=2000), "0.03"),  # 15 a million

@@ -52,6 +52,7 @@ def well_known() -> list[Deployment]:
         found += [Deployment(provider=provider.id, model=name) for name in sorted(names)[:MOST]]
     tiers = [("openai", "gpt-5", "flex"), ("openai", "gpt-5", "priority"), ("openai", "gpt-4o", "batch"), ("openai", "o3", "batch"),
              ("anthropic", "claude-opus-4-8", "batch"), ("anthropic", "claude-opus-4-8", "fast"), ("google", "gemini-2.5-pro", "batch")]  # fmt: skip
+    found += [Deployment(provider="azure", model=name) for name in ("gpt-4o", "gpt-4.1", "gpt-5", "gpt-5-mini", "o3")]  # OpenAI's models
     return found + [Deployment(provider=provider, model=model, service_tier=tier) for provider, model, tier in tiers]
 
 
@@ -61,7 +62,9 @@ def test_no_known_price_has_changed() -> None:
     deployments = [_deployment(name) for name in kept["prices"]]
     now = frozen(Prices(settings()), deployments, at)
     changed = differences(kept["prices"], now)
-    assert not changed, f"prices changed with {kept['source']} → the list that is installed; look, then write the snapshot anew: {changed[:5]}"
+    assert not changed, (
+        f"prices changed with {kept['source']} → the list that is installed; look, then write the snapshot anew: {changed[:5]}"
+    )
 
 
 def _deployment(name: str) -> Deployment:
