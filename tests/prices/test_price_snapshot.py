@@ -36,6 +36,15 @@ HOSTS = {
 """The providers, and how the names of the models begin that are worth watching."""
 MOST = 24
 """Of each provider, at most so many."""
+TIERS = (
+    ("openai", "gpt-5", "flex"),
+    ("openai", "gpt-5", "priority"),
+    ("openai", "gpt-4o", "batch"),
+    ("openai", "o3", "batch"),
+    ("anthropic", "claude-opus-4-8", "batch"),
+    ("anthropic", "claude-opus-4-8", "fast"),
+    ("google", "gemini-2.5-pro", "batch"),
+)
 
 
 def settings() -> Any:
@@ -50,20 +59,8 @@ def well_known() -> list[Deployment]:
         begins = tuple(HOSTS.get(provider.id, "").split())
         names = [model.id for model in provider.models if begins and model.id.startswith(begins) and not model.deprecated]
         found += [Deployment(provider=provider.id, model=name) for name in sorted(names)[:MOST]]
-    tiers = [
-        ("openai", "gpt-5", "flex"),
-        ("openai", "gpt-5", "priority"),
-        ("openai", "gpt-4o", "batch"),
-        ("openai", "o3", "batch"),
-        ("anthropic", "claude-opus-4-8", "batch"),
-        ("anthropic", "claude-opus-4-8", "fast"),
-        ("google", "gemini-2.5-pro", "batch"),
-    ]
-    found += [Deployment(provider=provider.id, model=name) for name in sorted(names)[:MOST]]
-    tiers = [("openai", "gpt-5", "flex"), ("openai", "gpt-5", "priority"), ("openai", "gpt-4o", "batch"), ("openai", "o3", "batch"),
-             ("anthropic", "claude-opus-4-8", "batch"), ("anthropic", "claude-opus-4-8", "fast"), ("google", "gemini-2.5-pro", "batch")]  # fmt: skip
     found += [Deployment(provider="azure", model=name) for name in ("gpt-4o", "gpt-4.1", "gpt-5", "gpt-5-mini", "o3")]  # OpenAI's models
-    return found + [Deployment(provider=provider, model=model, service_tier=tier) for provider, model, tier in tiers]
+    return found + [Deployment(provider=provider, model=model, service_tier=tier) for provider, model, tier in TIERS]
 
 
 def test_no_known_price_has_changed() -> None:
