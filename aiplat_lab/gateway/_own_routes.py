@@ -352,6 +352,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
         "in_flight": door.metrics.in_flight,
         "spend_today_usd": plain(totals.get("cost_usd")),
         "calls_today": totals.get("calls"),
+        "unpriced_today": totals.get("unpriced_calls"),
         "currency": settings.currency,
         "usd_rate": str(settings.usd_rate),
         "time_zone": settings.time_zone,
