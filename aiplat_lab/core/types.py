@@ -204,6 +204,19 @@ class Request:
 
 TOKEN_CLASSES = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 """The five disjoint classes of tokens."""
+TOKEN_PARTS: Mapping[str, str] = {
+    "input_audio_tokens": "input_tokens",
+    "input_image_tokens": "input_tokens",
+    "input_video_tokens": "input_tokens",
+    "cache_audio_read_tokens": "cache_read_tokens",
+    "cache_image_read_tokens": "cache_read_tokens",
+    "output_audio_tokens": "output_tokens",
+    "output_image_tokens": "output_tokens",
+    "output_video_tokens": "output_tokens",
+}
+"""Units of `Usage.other` that are part of a class of tokens, with that class; a price of their own takes the place of the class's."""
+STANDARD_TIERS = frozenset({"", "default", "standard", "auto", "standard_only", "on_demand", "ondemand"})
+"""How providers call the tier of service that needs no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,10 +233,11 @@ class Usage:
     cache_write_1h_tokens: int = 0
     """Of `cache_write_tokens`, those written to be kept for an hour; they have a price of their own."""
     other: Mapping[str, int] = field(default_factory=dict)
-    """Whatever else is paid for, by unit: `images`, `web_searches`, `requests`, …; and, as part of the tokens above,
-    `input_audio_tokens`, `output_audio_tokens`, `cache_audio_read_tokens`, `input_image_tokens`."""
+    """Whatever else is paid for, by unit: `images`, `web_searches`, `storage_searches`, `requests` (one a call unless it says
+    otherwise), `citation_tokens`, `audio_seconds`, `input_characters`, `input_document_pages`, …; and, as part of the tokens above,
+    the units of `TOKEN_PARTS`. A unit without a price makes the cost of the call unknown, a part of tokens does not."""
     service_tier: str = ""
-    """The tier that the provider says it served, where it says; empty is the standard one."""
+    """The tier that the provider says it served, in its own word (`default`, `flex`, `priority`, …); empty where it says nothing."""
 
     @property
     def total_input_tokens(self) -> int:
@@ -330,9 +344,11 @@ class Price:
     cache_write_1h_usd_per_mtok: Decimal | None = None
     """None charges what is kept for an hour as other writes."""
     other_usd: Mapping[str, Decimal] = field(default_factory=dict)
-    """US dollars for one of each unit of `Usage.other`."""
+    """US dollars for one of each unit of `Usage.other`; a token of a part of `TOKEN_PARTS` too."""
     service_tier: str = ""
     """The tier that these are the prices of; empty is the standard one."""
+    discount: Decimal = Decimal(0)
+    """The share that was taken off the listed price; these prices are what was left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ from aiplat_lab.ledger import Receipt, check_record
 
 ARROW = "application/vnd.apache.arrow.stream"
 _TEAM_VIEWS = frozenset({"totals", "spend_by_day", "spend_by_team", "spend_by_project", "spend_by_model", "spend_by_user"})
-_TEAM_VIEWS |= {"errors_by_type", "recent_calls"}
+_TEAM_VIEWS |= {"errors_by_type", "recent_calls", "savings", "allocation"}
 """Views that a virtual key may read, for its own team."""
 
 
@@ -213,11 +213,12 @@ async def snapshot(door: Door, request: web.Request, caller: Caller) -> web.Stre
 
 
 async def export(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`POST /api/export`: calls as Parquet."""
+    """`POST /api/export`: calls as Parquet, or their charges in FOCUS columns."""
     body = _moments(door, await read_json(request))
-    path = _path(body)
+    path, format = _path(body), str(body.pop("format", "parquet"))
     body.pop("path")
-    made = await door.read(lambda: door.ledger.export(path, body.pop("since", None), body.pop("until", None), filters=body))
+    since, until = body.pop("since", None), body.pop("until", None)
+    made = await door.read(lambda: door.ledger.export(path, since, until, format=format, filters=body))
     return json_reply(plain(made))
 
 
@@ -352,6 +353,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
         "in_flight": door.metrics.in_flight,
         "spend_today_usd": plain(totals.get("cost_usd")),
         "calls_today": totals.get("calls"),
+        "unpriced_today": totals.get("unpriced_calls"),
         "currency": settings.currency,
         "usd_rate": str(settings.usd_rate),
         "time_zone": settings.time_zone,

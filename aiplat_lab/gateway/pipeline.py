@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from decimal import Decimal
 from threading import Thread
 from types import TracebackType
 from typing import Any
@@ -28,21 +27,21 @@ from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import Settings, secret
-from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Price, Provider, Request, Response, Usage, utc_now
+from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway._explain import explained
 from aiplat_lab.gateway._trip import Trip
+from aiplat_lab.gateway.booking import book
+from aiplat_lab.gateway.counting import Counted
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, make
-from aiplat_lab.policies.budget import may_have_cost
-from aiplat_lab.prices import Prices, cost, load
+from aiplat_lab.prices import Prices, load
 
 logger = logging.getLogger(__name__)
 
-_ZERO = Decimal(0)
 _CLOSE_S = 0.4
 """How long a provider may take to close a connection; the caller is not kept waiting for more."""
 _DRAIN_S = 1.0
@@ -283,7 +282,7 @@ class Gateway:
         call = trip.call
         call.ended_at = call.started_at + timedelta(seconds=asyncio.get_running_loop().time() - trip.began)
         try:
-            self._book(call)
+            book(call, prices=self._prices, first=self._reference(call.request.model))
             await self._after(call, len(self._policies) - 1)
         finally:
             self._trips.pop(call.id, None)
@@ -305,35 +304,12 @@ class Gateway:
             if index:
                 await self._after(call, index - 1)
 
-    def _book(self, call: Call) -> None:
-        """Prices the call; unknown stays unknown."""
-        if call.cache == "hit":
-            return
-        if call.attempts == 0 or (call.response is None and not may_have_cost(call)):
-            call.cost_usd = call.baseline_cost_usd = _ZERO
-            return
-        usage: Usage | None = call.response.usage if call.response is not None else call.state.get("usage")
-        if call.deployment is None:
-            return
-        call.price = self._prices.of(call.deployment, call.started_at, usage=usage)
-        if usage is None:
-            if call.response is not None and "no_usage" not in call.response.flags:
-                call.flags.append("no_usage")
-            return
-        call.cost_usd = _cost(usage, call.price)
-        if call.cost_usd is None:
-            call.flags.append("no_price")
-        hedged = call.state.get("hedge")
-        if hedged is not None and call.cost_usd is not None:  # both answered at once, and both are paid
-            also = _cost(hedged[1], self._prices.of(hedged[0], call.started_at, usage=hedged[1]))
-            call.cost_usd = None if also is None else call.cost_usd + also
-            call.flags.append("hedge_billed")
-        first = self._route.orders.reference(call.request.model, self._behind(call.request.model))
-        call.baseline_cost_usd = (
-            call.cost_usd if first == call.deployment else _cost(usage, self._prices.of(first, call.started_at, usage=usage))
-        )
-
     # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _reference(self, model: str) -> Deployment | None:
+        """What the model would be without routing; its cost is the baseline."""
+        behind = self._behind(model)
+        return self._route.orders.reference(model, behind) if behind else None
 
     def _behind(self, model: str) -> tuple[Deployment, ...]:
         return self._deployments.get(model) or self._settings.deployments(model)
@@ -389,6 +365,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         self._finish_reason = ""
         self._response_model = ""
         self._usage: Usage | None = None
+        self._counted = Counted()
         self._tool_calls: list[dict[str, Any]] = []
         self.response: Response | None = None
         """The whole answer with what it cost, once the stream has ended and was left."""
@@ -536,7 +513,8 @@ class Stream(AbstractAsyncContextManager["Stream"]):
                 call.partial.append(chunk.text)
             if chunk.tool_calls:
                 merge_tool_calls(self._tool_calls, chunk.tool_calls)
-            self._usage = chunk.usage or self._usage
+            if chunk.usage is not None:
+                self._usage = self._counted.add(chunk.usage)
         self._finish_reason = chunk.finish_reason or self._finish_reason
         self._response_model = chunk.response_model or self._response_model
         return chunk
@@ -572,7 +550,3 @@ def _replay(answer: Response) -> list[Chunk]:
     calls: tuple[Mapping[str, Any], ...] = tuple({"index": index, **one} for index, one in enumerate(answer.tool_calls))
     pieces = [Chunk(text=answer.text, response_model=answer.response_model, tool_calls=calls)]
     return [*pieces, Chunk(finish_reason=answer.finish_reason, usage=answer.usage, response_model=answer.response_model)]
-
-
-def _cost(usage: Usage, price: Price | None) -> Decimal | None:
-    return None if price is None else cost(usage, price)

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from aiplat_lab.core.errors import ConfigError, did_you_mean
 from aiplat_lab.core.settings._all import SETTINGS_FILE, Settings
+from aiplat_lab.core.settings._price_checks import check_prices
 from aiplat_lab.core.settings._providers import BUILT_IN_MODELS, BUILT_IN_PROVIDERS
 from aiplat_lab.core.settings._routes import check_routes
 from aiplat_lab.core.settings._rules import BUDGET_SCOPES, LIMIT_SCOPES
@@ -112,6 +113,7 @@ def _check(settings: Settings, source: str) -> None:
                 )
     _check_rules(settings, source)
     check_routes(settings, source)
+    check_prices(settings, source)
     zones = {"time_zone": settings.time_zone}
     zones |= {f"budgets[{index}].time_zone": budget.time_zone for index, budget in enumerate(settings.budgets) if budget.time_zone}
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # 20 ms that a kernel's import need not pay

@@ -13,6 +13,7 @@ from aiplat_lab.ledger.views._view import View
 
 _SPENT = "CASE WHEN cost_usd IS NULL AND (status = 'refused' OR attempts = 0) THEN 0::DECIMAL(18,9) ELSE cost_usd END"
 _SAVED = "(sum(baseline_cost_usd) FILTER (cost_usd IS NOT NULL) - sum(cost_usd) FILTER (baseline_cost_usd IS NOT NULL))"
+SPENT, SAVED = _SPENT, _SAVED
 CALLS = (
     f"sum({_SPENT}) AS cost_usd, count(*) AS calls, count(*) FILTER (status = 'error') AS errors, "
     f"count(*) FILTER (cache = 'hit') AS cache_hits, coalesce({_SAVED}, 0) AS saved_usd"
