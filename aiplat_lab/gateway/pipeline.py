@@ -36,7 +36,7 @@ from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, make
+from aiplat_lab.policies import CHECKS, Auth, Budget, KeyRing, Limits, Prompts, Redact, make
 from aiplat_lab.policies.budget import may_have_cost
 from aiplat_lab.prices import Prices, cost, load
 
@@ -117,7 +117,8 @@ class Gateway:
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
         self._route = Route(self._provider, gate=self._limits, clock=clock)
         self._trips: dict[str, _Trip] = {}
-        self._memory = Memory(ledger, clock=clock)
+        masking = next(policy for policy in self._policies if isinstance(policy, Redact))
+        self._memory = Memory(ledger, twin=masking.twin, clock=clock)
         if any(provider.kind != "local" for provider in settings.providers.values()):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
@@ -182,11 +183,11 @@ class Gateway:
             AiplatError: refused, or the provider failed. Nothing is generated or spent, so no row is written.
         """
         call = Call(request=request, started_at=self._clock(), deployments=self._settings.deployments(request.model))
-        await self._before(call, self._policies[: len(FIRST)])
+        await self._before(call, [policy for policy in self._policies if policy.name in CHECKS])
         for deployment in call.deployments:
             count = getattr(self._provider(deployment.provider), "count_tokens", None)
             if count is not None:
-                return int(await count(request, deployment))
+                return int(await count(call.request, deployment))
         return None
 
     def cancel(self, call_id: str) -> bool:
@@ -291,6 +292,7 @@ class Gateway:
         error = call.error = _typed(error, call.id)
         if isinstance(error, CallRefused):
             call.status = "refused"
+            call.policy = call.policy or error.policy
         elif isinstance(error, CallCancelled) or not isinstance(error, Exception):
             call.status = "cancelled"
         else:
@@ -433,6 +435,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
                 self._timer = asyncio.get_running_loop().call_at(self._upstream.deadline, trip.interrupt, "timeout")
         except BaseException as error:  # as in `Gateway.handle`
             self._trip = None
+            await self._close(error)  # a filter may have stopped an answer that had begun
             failed = gateway._failed(trip, trip.turned(error))
             await gateway._end(trip)
             raise failed from None

@@ -22,7 +22,8 @@ _OVERRIDE = re.compile(
 )
 _INSTEAD = re.compile(
     r"\b(?:new|updated|real|actual) (?:system )?instructions?\s*(?:[:=]|are\b|follow\b)"
-    r"|\bfrom now on,? (?:you|act|respond|answer|ignore)\b|\byour (?:new|real|true|only) (?:task|goal|job|purpose|instructions?) (?:is|are)\b",
+    r"|\bfrom now on,? (?:you|act|respond|answer|ignore)\b|\byour (?:new|real|true|only) "
+    r"(?:task|goal|job|purpose|instructions?) (?:is|are)\b",
     re.I,
 )
 _ROLE = re.compile(
@@ -33,16 +34,19 @@ _ROLE = re.compile(
 _PERSONA = re.compile(
     r"\byou are (?:now |no longer )(?:an? )?(?:dan\b|unrestricted|unfiltered|uncensored|jailbroken|free (?:of|from)|bound by|restricted)"
     r"|\b(?:developer|god|jailbreak|dan) mode (?:is )?(?:now )?(?:enabled|activated|on)\b|\benter (?:developer|god|jailbreak|dan) mode\b"
-    r"|\bwithout (?:any )?(?:ethical|safety|content) (?:restrictions?|filters?|guidelines?|limits?)\b|\bpretend (?:that )?you have no (?:rules|restrictions|limits)\b",
+    r"|\bwithout (?:any )?(?:ethical|safety|content) (?:restrictions?|filters?|guidelines?|limits?)\b"
+    r"|\bpretend (?:that )?you have no (?:rules|restrictions|limits)\b",
     re.I,
 )
 _LEAK = re.compile(
     r"\b(?:reveal|print|output|repeat|show|display|tell me|leak|dump|write out|copy)\b[^.\n]{0,30}?\b(?:your|the|its) (?:\w{1,12} ){0,2}?"
-    r"(?:system prompt|system message|initial prompt|hidden prompt|initial instructions|hidden instructions|original instructions|api keys?|credentials)\b",
+    r"(?:system prompt|system message|initial prompt|hidden prompt|initial instructions|hidden instructions"
+    r"|original instructions|api keys?|credentials)\b",
     re.I,
 )
 _SECRECY = re.compile(
-    r"\bdo not (?:mention|tell|reveal|disclose|inform|alert)\b[^.\n]{0,30}?\b(?:the user|anyone|this instruction|these instructions|this message|this request)\b"
+    r"\bdo not (?:mention|tell|reveal|disclose|inform|alert)\b[^.\n]{0,30}?"
+    r"\b(?:the user|anyone|this instruction|these instructions|this message|this request)\b"
     r"|\bwithout (?:telling|informing|alerting|notifying) the user\b",
     re.I,
 )
@@ -53,7 +57,8 @@ _SEND = re.compile(
     re.I,
 )
 _EMAIL_OUT = re.compile(
-    r"\b(?:send|forward|e-?mail)\b[^.\n]{0,60}?\b(?:conversation|chat history|system prompt|passwords?|credentials|api keys?|secrets|all (?:the )?(?:data|files|emails?|contacts))\b"
+    r"\b(?:send|forward|e-?mail)\b[^.\n]{0,60}?"
+    r"\b(?:conversation|chat history|system prompt|passwords?|credentials|api keys?|secrets|all (?:the )?(?:data|files|emails?|contacts))\b"
     r"[^\n]{0,40}?\b(?:to|at)\b[^\n]{0,20}?(?:@|https?://)",
     re.I,
 )
@@ -62,12 +67,6 @@ _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _BIDI = re.compile("[\u202d\u202e\u2066-\u2068][^\n\u202c\u2069]{0,200}[A-Za-z]")
 _BLOB = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40,4096}={0,2}(?![A-Za-z0-9+/=_-])")
 _QUOTES = "\"'`“”‘’«»„"
-_TRIGGERS = (
-    *("ignore", "disregard", "forget", "override", "bypass", "follow", "obey", "instruction", "from now on", "your new", "your real"),
-    *("system", "assistant", "developer", "<|", "[inst", "[/inst", "you are no", "mode", "without", "pretend", "reveal", "print"),
-    *("output", "repeat", "show", "display", "tell me", "leak", "dump", "write out", "copy", "do not", "http", "send", "forward", "email", "e-mail"),
-    *("your true", "your only", "###"),
-)
 _WEIGHTS = {
     "override": 0.65,
     "new_instructions": 0.35,
@@ -79,6 +78,17 @@ _WEIGHTS = {
     "hidden_text": 0.7,
     "encoded": 0.7,
 }
+_PHRASES: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
+    ("override", _OVERRIDE, ("instruction", "prompt", "rule", "guideline", "direction", "directive", "constraint", "programming")),
+    ("new_instructions", _INSTEAD, ("instruction", "from now on", "your new", "your real", "your true", "your only")),
+    ("false_role", _ROLE, ("<|", "inst]", "<<sys", "system", "developer", "assistant", "# instruction")),
+    ("persona", _PERSONA, ("you are n", " mode", "without", "pretend")),
+    ("prompt_leak", _LEAK, ("prompt", "instructions", "system message", "api key", "credential")),
+    ("secrecy", _SECRECY, ("do not ", "without ")),
+    ("exfiltration", _SEND, ("http",)),
+    ("exfiltration", _EMAIL_OUT, ("send", "forward", "email", "e-mail")),
+)
+"""Each signal with the words of which one stands in every text that has it."""
 _QUOTED = 0.35
 """What is left of a signal's weight when the phrase stands in quotation marks: talk about it, rather than it."""
 
@@ -112,8 +122,7 @@ def suspicion(text: str, *, depth: int = 0) -> Suspicion:
 
 def _signals(text: str, depth: int) -> Iterator[tuple[str, float]]:
     lower = text.lower()
-    if any(word in lower for word in _TRIGGERS):
-        yield from _phrases(text)
+    yield from _phrases(text, lower)
     if not text.isascii():
         yield from _hidden(text, depth)
     if depth == 0:
@@ -123,19 +132,11 @@ def _signals(text: str, depth: int) -> Iterator[tuple[str, float]]:
                 yield "encoded", _WEIGHTS["encoded"]
 
 
-def _phrases(text: str) -> Iterator[tuple[str, float]]:
-    for name, pattern in (
-        ("override", _OVERRIDE),
-        ("new_instructions", _INSTEAD),
-        ("false_role", _ROLE),
-        ("persona", _PERSONA),
-        ("prompt_leak", _LEAK),
-        ("secrecy", _SECRECY),
-        ("exfiltration", _SEND),
-        ("exfiltration", _EMAIL_OUT),
-    ):
-        for match in pattern.finditer(text):
-            yield name, _WEIGHTS[name] * (_QUOTED if _quoted(match) else 1.0)
+def _phrases(text: str, lower: str) -> Iterator[tuple[str, float]]:
+    for name, pattern, hints in _PHRASES:
+        if any(hint in lower for hint in hints):
+            for match in pattern.finditer(text):
+                yield name, _WEIGHTS[name] * (_QUOTED if _quoted(match) else 1.0)
 
 
 def _hidden(text: str, depth: int) -> Iterator[tuple[str, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from aiplat_lab.policies.detectors._detector import Detector, Span, matches, said_around, said_near
+from aiplat_lab.policies.detectors._detector import Detector, Find, Span, matches, said_around, said_near
 
 _EDGE = r"(?<![A-Za-z0-9_-])"
 _END = r"(?![A-Za-z0-9_-])"
@@ -95,27 +95,34 @@ def _private_key(text: str) -> Iterator[Span]:
             yield begin.start(), start
 
 
-def _anthropic_or_openai(match: re.Match[str]) -> bool:
+def _after_prefix(match: re.Match[str]) -> bool:
     return genuine(match[0].removeprefix("sk-"))
 
 
+def _key(name: str, title: str, find: Find, *hints: str, rank: int = 3) -> Detector:
+    return Detector(name=name, title=title, group="key", find=find, hints=hints, rank=rank)
+
+
 KEYS = (
-    Detector(name="private_key", title="private key block", group="key", find=_private_key, hints=("private key",), rank=3),
-    Detector(name="anthropic_key", title="Anthropic key", group="key", find=matches(_ANTHROPIC, _genuine), hints=("sk-ant-",), rank=3),
-    Detector(name="openai_key", title="OpenAI key, or one of that form", group="key", find=matches(_OPENAI, _anthropic_or_openai), hints=("sk-",), rank=3),
-    Detector(name="google_key", title="Google API key or client secret", group="key", find=matches(_GOOGLE, _genuine), hints=("aiza", "gocspx-", "aq."), rank=3),
-    Detector(name="aws_access_key", title="AWS access key id", group="key", find=matches(_AWS_ID, _aws_id), hints=("akia", "asia", "abia", "acca"), rank=3),
-    Detector(name="aws_secret_key", title="AWS secret access key", group="key", find=matches(_AWS_SECRET, _aws_secret), hints=("secret", "akia", "asia"), rank=2),
-    Detector(name="azure_key", title="Azure key or client secret", group="key", find=_azure, hints=("jqqj99", "accountkey=", "sharedaccesskey=", "8q~", "azure", "ocp-apim", "api-key"), rank=3),
-    Detector(name="huggingface_token", title="Hugging Face token", group="key", find=matches(_HUGGING_FACE, _mixed), hints=("hf_", "api_org_"), rank=3),
-    Detector(name="github_token", title="GitHub token", group="key", find=matches(_GITHUB, _genuine), hints=("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"), rank=3),
-    Detector(name="slack_token", title="Slack token or webhook", group="key", find=matches(_SLACK, _genuine), hints=("xox", "xapp-", "hooks.slack.com"), rank=3),
-    Detector(name="stripe_key", title="Stripe secret key", group="key", find=matches(_STRIPE, _genuine), hints=("sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"), rank=3),
-    Detector(name="jwt", title="JSON Web Token", group="key", find=matches(_JWT), hints=("eyj",), rank=3),
-    Detector(name="aiplat_key", title="virtual key of this gateway", group="key", find=matches(_OURS, _genuine), hints=("aiplat-",), rank=3),
-    Detector(
-        name="provider_key", title="key of Groq, xAI, OpenRouter, Perplexity, Replicate, NVIDIA, Databricks, GitLab, SendGrid, npm or PyPI",
-        group="key", find=matches(_OTHERS, _genuine), rank=3,
-        hints=("gsk_", "xai-", "sk-or-v1-", "pplx-", "r8_", "fw_", "nvapi-", "csk-", "glpat-", "dapi", "sg.", "npm_", "pypi-age"),
+    _key("private_key", "private key block", _private_key, "private key"),
+    _key("anthropic_key", "Anthropic key", matches(_ANTHROPIC, _genuine), "sk-ant-"),
+    _key("openai_key", "OpenAI key, or one of that form", matches(_OPENAI, _after_prefix), "sk-"),
+    _key("google_key", "Google API key or client secret", matches(_GOOGLE, _genuine), "aiza", "gocspx-", "aq."),
+    _key("aws_access_key", "AWS access key id", matches(_AWS_ID, _aws_id), "akia", "asia", "abia", "acca"),
+    _key("aws_secret_key", "AWS secret access key", matches(_AWS_SECRET, _aws_secret), "secret", "akia", "asia", rank=2),
+    _key(
+        *("azure_key", "Azure key or client secret", _azure),
+        *("jqqj99", "accountkey=", "sharedaccesskey=", "8q~", "azure", "ocp-apim", "api-key"),
     ),
-)  # fmt: skip
+    _key("huggingface_token", "Hugging Face token", matches(_HUGGING_FACE, _mixed), "hf_", "api_org_"),
+    _key("github_token", "GitHub token", matches(_GITHUB, _genuine), "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+    _key("slack_token", "Slack token or webhook", matches(_SLACK, _genuine), "xox", "xapp-", "hooks.slack.com"),
+    _key("stripe_key", "Stripe secret key", matches(_STRIPE, _genuine), "sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"),
+    _key("jwt", "JSON Web Token", matches(_JWT), "eyj"),
+    _key("aiplat_key", "virtual key of this gateway", matches(_OURS, _genuine), "aiplat-"),
+    _key(
+        *("provider_key", "key of Groq, xAI, OpenRouter, Perplexity, Replicate, NVIDIA, Databricks, GitLab, SendGrid, npm or PyPI"),
+        matches(_OTHERS, _genuine),
+        *("gsk_", "xai-", "sk-or-v1-", "pplx-", "r8_", "fw_", "nvapi-", "csk-", "glpat-", "dapi", "sg.", "npm_", "pypi-age"),
+    ),
+)

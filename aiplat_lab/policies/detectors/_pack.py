@@ -26,9 +26,7 @@ def chosen(names: Iterable[str]) -> tuple[Detector, ...]:
     wanted = tuple(names)
     for name in wanted:
         if name not in DETECTORS:
-            raise ConfigError(
-                f"redaction: there is no detector {name!r}.{did_you_mean(name, DETECTORS)} docs/redaction.md lists them."
-            )
+            raise ConfigError(f"redaction: there is no detector {name!r}.{did_you_mean(name, DETECTORS)} docs/redaction.md lists them.")
     return tuple(DETECTORS[name] for name in wanted) or tuple(DETECTORS.values())
 
 

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from aiplat_lab.policies.detectors import _checks
 from aiplat_lab.policies.detectors._detector import Detector, Span, matches
 
-_EMAIL = re.compile(
-    r"(?<![\w.%+-])([\w.%+-]{1,64})@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}([^\W\d_]{2,24}))(?![\w-])(?!\.[\w-])"
-)
+_EMAIL = re.compile(r"(?<![\w.%+-])([\w.%+-]{1,64})@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}([^\W\d_]{2,24}))(?![\w-])(?!\.[\w-])")
 _NOT_A_DOMAIN = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "tsx", "py", "json", "md", "html", "whl", "gz"})
 
 _CARD = re.compile(

@@ -16,12 +16,15 @@ _NHS_WORDS = re.compile(r"\bnhs|patient|\bchi\b|hospital|\bgp\b|clinic|surgery|h
 _HEALTH_SERVICE = re.compile(r"\bnhs", re.I)
 _CALL_WORDS = re.compile(r"\btel|phone|\bcall|\bmob|\bfax|contact|\bring\b|whatsapp|\btext me|\bsms\b", re.I)
 
-_AREAS = (
-    "AB|AL|BA|BB|BD|BH|BL|BN|BR|BS|BT|B|CA|CB|CF|CH|CM|CO|CR|CT|CV|CW|DA|DD|DE|DG|DH|DL|DN|DT|DY|EC|EH|EN|EX|E|FK|FY|GL|GU|GY|G|HA|"
-    "HD|HG|HP|HR|HS|HU|HX|IG|IM|IP|IV|JE|KA|KT|KW|KY|LA|LD|LE|LL|LN|LS|LU|L|ME|MK|ML|M|NE|NG|NN|NP|NR|NW|N|OL|OX|PA|PE|PH|PL|PO|PR|"
-    "RG|RH|RM|SA|SE|SG|SK|SL|SM|SN|SO|SP|SR|SS|ST|SW|SY|S|TA|TD|TF|TN|TQ|TR|TS|TW|UB|WA|WC|WD|WF|WN|WR|WS|WV|W|YO|ZE"
+_AREA_LIST = (
+    "AB AL BA BB BD BH BL BN BR BS BT B CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY EC EH EN EX E FK FY GL GU GY G HA "
+    "HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU L ME MK ML M NE NG NN NP NR NW N OL OX PA PE PH PL PO PR "
+    "RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY S TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV W YO ZE"
 )
-_POSTCODE = re.compile(rf"(?<![\w-])(?:(?:{_AREAS})[0-9][0-9A-HJKMNPR-Y]?|GIR(?= ?0AA))( ?)[0-9][ABD-HJLNP-UW-Z]{{2}}(?![\w-])", re.I)
+_AREAS = frozenset(_AREA_LIST.split())
+_POSTCODE = re.compile(
+    r"(?<![\w-])([A-Z]{1,2})[0-9][0-9A-HJKMNPR-Y]?( ?)[0-9][ABD-HJLNP-UW-Z]{2}(?![\w-])|(?<![\w-])GIR( ?)0AA(?![\w-])", re.I
+)
 _POST_WORDS = re.compile(
     r"post ?code|address|\bliv(?:es?|ing) (?:at|in)|deliver|\b(?:street|road|lane|avenue|close|drive|court|way|place|gardens|terrace|"
     r"crescent|square|house|flat|st|rd|ave)\b",
@@ -42,12 +45,12 @@ _LICENCE = re.compile(
 
 _PASSPORT = re.compile(r"(?<![\w.-])(?:[0-9]{9}|[A-Z]{1,2}[0-9]{6,8})(?![\w-])", re.I)
 _PASSPORT_WORDS = re.compile(r"passport", re.I)
-_ZONE = re.compile(r"(?<![A-Z0-9<])([A-Z0-9<]{9})([0-9])[A-Z<]{3}([0-9]{6})([0-9])[MFX<]([0-9]{6})([0-9])[A-Z0-9<]{14}[0-9<][0-9](?![A-Z0-9<])")
+_ZONE = re.compile(
+    r"(?<![A-Z0-9<])([A-Z0-9<]{9})([0-9])[A-Z<]{3}([0-9]{6})([0-9])[MFX<]([0-9]{6})([0-9])[A-Z0-9<]{14}[0-9<][0-9](?![A-Z0-9<])"
+)
 
 _PHONE = re.compile(r"(?<![\w+./-])\(?0[0-9]{2,5}\)?(?:[ -]?[0-9]){5,8}(?![\w-])")
-_ABROAD = re.compile(
-    r"(?<![\w+.])(?:\+[0-9]{1,3}|\(\+[0-9]{1,3}\)|0044)[ .-]?(?:\(0?[0-9]{0,4}\)[ .-]?)?[0-9](?:[ .-]?[0-9]){6,12}(?!\w)"
-)
+_ABROAD = re.compile(r"(?<![\w+.])(?:\+[0-9]{1,3}|\(\+[0-9]{1,3}\)|0044)[ .-]?(?:\(0?[0-9]{0,4}\)[ .-]?)?[0-9](?:[ .-]?[0-9]){6,12}(?!\w)")
 
 
 def _figures(text: str) -> str:
@@ -69,7 +72,9 @@ def _nhs(match: re.Match[str]) -> bool:
 
 
 def _postcode(match: re.Match[str]) -> bool:
-    return (match[0].isupper() and bool(match[1])) or said_around(match, _POST_WORDS, before=60, after=12)
+    if match[1] and match[1].upper() not in _AREAS:
+        return False
+    return (match[0].isupper() and " " in match[0]) or said_around(match, _POST_WORDS, before=60, after=12)
 
 
 def _sort_code(text: str) -> Iterator[Span]:
@@ -130,7 +135,7 @@ def _is_phone(match: re.Match[str]) -> bool:
 UK = (
     Detector(name="uk_nino", title="National Insurance number", group="uk", find=matches(_NINO, _nino), digits=True, rank=2),
     Detector(name="nhs_number", title="NHS number, check digit verified", group="uk", find=matches(_NHS, _nhs), digits=True, rank=3),
-    Detector(name="uk_postcode", title="postcode", group="uk", find=matches(_POSTCODE, _postcode), rank=1),
+    Detector(name="uk_postcode", title="postcode", group="uk", find=matches(_POSTCODE, _postcode)),
     Detector(
         name="uk_sort_code", title="bank sort code", group="uk", find=_sort_code, digits=True,
         hints=("sort", "bank", "acc", "a/c", "s/c", "sc:", "sc =", "sc=", "bacs", "payee", "transfer", "debit", "standing"),
