@@ -47,7 +47,7 @@ IBAN_LENGTHS = {
 
 def card(digits: str) -> bool:
     """Whether the digits are a payment card's: a known issuer range, a length that it uses, and the check digit."""
-    return len(digits) in _card_lengths(digits) and luhn(digits)
+    return len(set(digits)) > 1 and len(digits) in _card_lengths(digits) and luhn(digits)
 
 
 def _card_lengths(digits: str) -> tuple[int, ...]:

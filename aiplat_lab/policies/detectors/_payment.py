@@ -12,8 +12,8 @@ _EMAIL = re.compile(r"(?<![\w.%+-])([\w.%+-]{1,64})@((?:[^\W_](?:[\w-]{0,61}[^\W
 _NOT_A_DOMAIN = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "tsx", "py", "json", "md", "html", "whl", "gz"})
 
 _CARD = re.compile(
-    r"(?<![\w.])(?<![0-9]-)(?:[0-9]{13,19}|([0-9]{4}([ -])[0-9]{4}\2[0-9]{4}\2[0-9]{4})(?:\2[0-9]{1,3})?"
-    r"|3[0-9]{3}([ -])[0-9]{6}\3[0-9]{4,5})(?!\w)"
+    r"(?<![0-9A-Fa-f.])(?<![0-9]-)(?:[0-9]{13,19}|([0-9]{4}([ -])[0-9]{4}\2[0-9]{4}\2[0-9]{4})(?:\2[0-9]{1,3})?"
+    r"|3[0-9]{3}([ -])[0-9]{6}\3[0-9]{4,5})(?![0-9])"
 )
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 
@@ -25,7 +25,7 @@ def _email(match: re.Match[str]) -> bool:
 
 def _card(text: str) -> Iterator[Span]:
     for match in _CARD.finditer(text):
-        if len(set(match[0])) > 3 and _checks.card(re.sub("[ -]", "", match[0])):
+        if _checks.card(re.sub("[ -]", "", match[0])):
             yield match.span()
         elif match[1] and match[1] != match[0] and _checks.card(re.sub("[ -]", "", match[1])):
             yield match.span(1)

@@ -12,7 +12,7 @@ _NINO = re.compile(r"(?<![A-Za-z0-9])([A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z])([ -]?
 _NOT_ALLOCATED = frozenset({"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"})
 
 _NHS = re.compile(r"(?<![\w.-])[0-9]{3}([ -]?)[0-9]{3}\1[0-9]{4}(?![\w-])")
-_NHS_WORDS = re.compile(r"\bnhs|patient|\bchi\b|hospital|\bgp\b|clinic|surgery|health number|\bh&c\b", re.I)
+_NHS_WORDS = re.compile(r"\bnhs|patient|\bchi\b|hospital|\bgp\b|clinic|surgery|health number|\bh&c\b|\bmrn\b", re.I)
 _HEALTH_SERVICE = re.compile(r"\bnhs", re.I)
 _CALL_WORDS = re.compile(r"\btel|phone|\bcall|\bmob|\bfax|contact|\bring\b|whatsapp|\btext me|\bsms\b", re.I)
 
@@ -37,6 +37,8 @@ _BANK_WORDS = re.compile(r"bank|account|\bacc?t?\b|\ba/c\b|sort|bacs|payee|trans
 _PAIR = re.compile(r"(?<![\w./-])([0-9]{2}-[0-9]{2}-[0-9]{2})[ ,/|;]{1,3}([0-9]{8})(?![\w-])")
 _ACCOUNT = re.compile(r"(?<![\w./-])[0-9]{8}(?![\w]|[-./][0-9])|(?<![\w./-])[0-9]{4} [0-9]{4}(?![\w]|[ -./][0-9])")
 _ACCOUNT_WORDS = re.compile(r"\bacc(?:oun)?t\b|\bacc(?:ount)?[ _]?(?:no|num)|\ba/?c\b|account_number|accountnumber", re.I)
+_NUMBER_WORDS = re.compile(r"acc(?:oun)?t[ _]?(?:no|num|#)|\ba/?c\b", re.I)
+_DAY = re.compile("(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 
 _LICENCE = re.compile(
     r"(?<![A-Za-z0-9])([A-Z][A-Z9]{4})( ?)([0-9])([0-9]{2})([0-9]{2})([0-9])( ?)[A-Z][A-Z9][0-9A-Z][A-Z]{2}(?: ?[0-9]{2})?(?![A-Za-z0-9])",
@@ -44,7 +46,7 @@ _LICENCE = re.compile(
 )
 
 _PASSPORT = re.compile(r"(?<![\w.-])(?:[0-9]{9}|[A-Z]{1,2}[0-9]{6,8})(?![\w-])", re.I)
-_PASSPORT_WORDS = re.compile(r"passport", re.I)
+_PASSPORT_WORDS = re.compile(r"passport|travel document", re.I)
 _ZONE = re.compile(
     r"(?<![A-Z0-9<])([A-Z0-9<]{9})([0-9])[A-Z<]{3}([0-9]{6})([0-9])[MFX<]([0-9]{6})([0-9])[A-Z0-9<]{14}[0-9<][0-9](?![A-Z0-9<])"
 )
@@ -88,7 +90,7 @@ def _sort_code(text: str) -> Iterator[Span]:
 
 def _account(text: str) -> Iterator[Span]:
     for match in _ACCOUNT.finditer(text):
-        if said_near(match, _ACCOUNT_WORDS, before=40, after=12):
+        if said_near(match, _ACCOUNT_WORDS, before=40, after=12) and (not _DAY.fullmatch(match[0]) or said_near(match, _NUMBER_WORDS)):
             yield match.span()
     for match in _PAIR.finditer(text):
         if said_around(match, _BANK_WORDS):
@@ -101,7 +103,7 @@ def _licence(match: re.Match[str]) -> bool:
 
 
 def _passport(text: str) -> Iterator[Span]:
-    if "passport" in text.lower():
+    if _PASSPORT_WORDS.search(text):
         for match in _PASSPORT.finditer(text):
             if said_near(match, _PASSPORT_WORDS, before=50, after=16):
                 yield match.span()
@@ -126,8 +128,9 @@ def _is_phone(match: re.Match[str]) -> bool:
         return False
     if len(digits) == 10 and digits[1] not in "18":
         return False
+    area = re.split("[ )-]", match[0].lstrip("("), maxsplit=1)[0]
     if digits != match[0].strip("()"):
-        return True
+        return len(area) <= 6
     mobile = len(digits) == 11 and digits[1] == "7" and digits[2] in "1345789"
     return mobile or said_around(match, _CALL_WORDS, before=40, after=10)
 
