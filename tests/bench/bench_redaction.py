@@ -1,6 +1,6 @@
 """Detectors on the labelled corpus, and what they cost: recall, precision, CPU of a 2 KB text, growth with the size of bad input.
 
-    python tests/bench/bench_redaction.py
+python tests/bench/bench_redaction.py
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from steering import ATTACKS, BENIGN  # noqa: E402
 from aiplat_lab.policies.detectors import detect, disjoint, suspicion  # noqa: E402
 
 HOSTILE = {
-    "digits": "1" * 1000, "digits and spaces": "1 " * 500, "digits and hyphens": "12-" * 333, "letters": "a" * 1000, "capitals": "AB1" * 333,
-    "at signs": "a@" * 500, "dots": "a.b@c." * 166, "eyJ": "eyJ." * 250, "eyJ run": "eyJ" * 333, "begin": "-----BEGIN PRIVATE KEY-----!" * 36,
+    "digits": "1" * 1000, "digits and spaces": "1 " * 500, "digits and hyphens": "12-" * 333, "letters": "a" * 1000,
+    "capitals": "AB1" * 333,
+    "at signs": "a@" * 500, "dots": "a.b@c." * 166, "eyJ": "eyJ." * 250, "eyJ run": "eyJ" * 333,
+    "begin": "-----BEGIN PRIVATE KEY-----!" * 36,
     "sk": "sk-" * 333, "sort codes": "sort code 12-34-56 " * 52, "accounts": "account 12345678 " * 58, "base64": "QUJD" * 250,
-    "ibans": "GB29 " * 200, "plus": "+1(0)" * 200, "passport": "passport 123456789 " * 52, "nhs": "nhs 943 476 5919 " * 58, "underscores": "_" * 1000,
-    "ignore": "ignore previous " * 62, "send": "send https://a" * 71, "angles": "<|im_start|>" * 83, "zero width": "\u200b" * 1000, "quotes": "'\"" * 500,
+    "ibans": "GB29 " * 200, "plus": "+1(0)" * 200, "passport": "passport 123456789 " * 52, "nhs": "nhs 943 476 5919 " * 58,
+    "underscores": "_" * 1000,
+    "ignore": "ignore previous " * 62, "send": "send https://a" * 71, "angles": "<|im_start|>" * 83, "zero width": "\u200b" * 1000,
+    "quotes": "'\"" * 500,
 }  # fmt: skip
 """Texts that cost a careless pattern the square of their length."""
 

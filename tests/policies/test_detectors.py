@@ -17,7 +17,7 @@ from aiplat_lab.policies.detectors import DETECTORS, Finding, chosen, detect, di
 from aiplat_lab.policies.detectors import _checks as checks
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
-from bench_redaction import HOSTILE, cpu_s, two_kb  # noqa: E402
+from bench_redaction import HOSTILE, cpu_s, two_kb
 
 
 def found(text: str) -> list[tuple[str, str]]:
@@ -74,7 +74,10 @@ def test_context_decides_where_a_pattern_says_too_little() -> None:
 
 def test_findings_that_overlap_become_one_over_all() -> None:
     strong, weak = DETECTORS["card"], DETECTORS["uk_account"]
-    assert disjoint([Finding(5, 20, weak), Finding(0, 10, strong), Finding(30, 31, weak)]) == [Finding(0, 20, strong), Finding(30, 31, weak)]
+    assert disjoint([Finding(5, 20, weak), Finding(0, 10, strong), Finding(30, 31, weak)]) == [
+        Finding(0, 20, strong),
+        Finding(30, 31, weak),
+    ]
     assert disjoint([]) == []
 
 
@@ -84,7 +87,9 @@ def test_a_private_key_without_an_end_is_found_to_its_last_line() -> None:
     assert found(text)[0][1].strip() == text.strip()
 
 
-@pytest.mark.parametrize("text", ["", " ", "\x00", "\ud800", "\ud800@\udfff.com", "<EMAIL_1>", "a" * 1_000_000, "İ" * 1000 + " a@example.com"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\x00", "\ud800", "\ud800@\udfff.com", "<EMAIL_1>", "a" * 1_000_000, "İ" * 1000 + " a@example.com"]
+)
 def test_bad_input_is_looked_through(text: str) -> None:
     names = [name for name, _ in found(text)]
     assert names == (["email"] if "example" in text else [])
@@ -101,7 +106,10 @@ def test_any_text_gives_findings_within_it_in_order(text: str) -> None:
 
 
 def test_keys_in_documentation_are_not_keys() -> None:
-    assert found("sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxx AKIAIOSFODNN7EXAMPLE sk-your-key-goes-here-0123456789 risk-management-2026-and-more-words") == []
+    assert (
+        found("sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxx AKIAIOSFODNN7EXAMPLE sk-your-key-goes-here-0123456789 risk-management-2026-and-more-words")
+        == []
+    )
     assert found("token " + key("github_token", 1)) == [("github_token", key("github_token", 1))]
 
 

@@ -68,13 +68,20 @@ def test_every_text_of_a_request_is_masked(home: Home, upstream: FaultServer) ->
         model="m",
         messages=(
             Message("system", f"Answer {MAIL} only"),
-            Message("user", ({"type": "text", "text": MAIL}, {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}, "alt": MAIL})),
-            Message("assistant", None, {"tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]}),
+            Message(
+                "user", ({"type": "text", "text": MAIL}, {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}, "alt": MAIL})
+            ),
+            Message(
+                "assistant", None, {"tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]}
+            ),
             Message("assistant", None, {"tool_calls": [{"id": "2", "type": "function", "function": {"name": "f", "arguments": escaped}}]}),
             Message("tool", f"found {CARD}", {"tool_call_id": "1"}),
             Message("user", f"and {NINO}"),
         ),
-        settings={"tools": [{"type": "function", "function": {"name": "f", "description": f"writes to {MAIL}", "parameters": {}}}], "user": MAIL},
+        settings={
+            "tools": [{"type": "function", "function": {"name": "f", "description": f"writes to {MAIL}", "parameters": {}}}],
+            "user": MAIL,
+        },
     )
 
     async def run() -> None:
@@ -113,7 +120,12 @@ def test_a_callers_own_body_is_masked_and_the_providers_own_restored(home: Home,
 
 def test_anthropics_wire_passes_through_masked(home: Home, upstream: FaultServer) -> None:
     toml = MASK + '[models.c]\ndeployments = [{ provider = "claude", model = "echo@claude" }]\n'
-    body = {"model": "c", "max_tokens": 500, "system": f"For {MAIL}", "messages": [{"role": "user", "content": [{"type": "text", "text": TEXT}]}]}
+    body = {
+        "model": "c",
+        "max_tokens": 500,
+        "system": f"For {MAIL}",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": TEXT}]}],
+    }
     request = replace(ask("c", TEXT), wire="anthropic.messages", body=body)
 
     async def run() -> None:

@@ -58,7 +58,9 @@ def luhn_digit(body: str) -> str:
 
 
 def card(dice: random.Random) -> str:
-    head, length = dice.choice([("4", 16), ("4", 16), ("51", 16), ("54", 16), ("2223", 16), ("34", 15), ("37", 15), ("6011", 16), ("3530", 16), ("36", 14)])
+    head, length = dice.choice(
+        [("4", 16), ("4", 16), ("51", 16), ("54", 16), ("2223", 16), ("34", 15), ("37", 15), ("6011", 16), ("3530", 16), ("36", 14)]
+    )
     body = head + digits(dice, length - len(head) - 1)
     number = body + luhn_digit(body)
     style = dice.choice(["", " ", "-", " "])
@@ -101,7 +103,9 @@ def uk_nino(dice: random.Random) -> str:
 
 
 def uk_postcode(dice: random.Random) -> str:
-    area = dice.choice(["SW1A", "EC2V", "M1", "LS2", "B33", "CR2", "DN55", "W1T", "EH1", "CF10", "BT7", "G12", "NE4", "OX2", "YO31", "TN9", "L8", "SA6"])
+    area = dice.choice(
+        ["SW1A", "EC2V", "M1", "LS2", "B33", "CR2", "DN55", "W1T", "EH1", "CF10", "BT7", "G12", "NE4", "OX2", "YO31", "TN9", "L8", "SA6"]
+    )
     return f"{area} {dice.choice(string.digits)}{dice.choice('ABDEFGHJLNPQRSTUWXYZ')}{dice.choice('ABDEFGHJLNPQRSTUWXYZ')}"
 
 
@@ -130,8 +134,22 @@ def passport(dice: random.Random) -> str:
 def phone(dice: random.Random) -> str:
     end = digits(dice, 3)
     return dice.choice(
-        [f"07700 900{end}", f"07700900{end}", f"+44 7700 900{end}", f"+447700900{end}", f"020 7946 0{end}", f"(020) 7946 0{end}", f"0113 496 0{end}"]
-        + [f"01632 960{end}", f"+44 (0)20 7946 0{end}", f"0808 157 0{end}", f"029 2018 0{end}", f"+1 202 555 0{end}", f"00447700900{end}", f"07700-900-{end}"]
+        [
+            f"07700 900{end}",
+            f"07700900{end}",
+            f"+44 7700 900{end}",
+            f"+447700900{end}",
+            f"020 7946 0{end}",
+            f"(020) 7946 0{end}",
+            f"0113 496 0{end}",
+            f"01632 960{end}",
+            f"+44 (0)20 7946 0{end}",
+            f"0808 157 0{end}",
+            f"029 2018 0{end}",
+            f"+1 202 555 0{end}",
+            f"00447700900{end}",
+            f"07700-900-{end}",
+        ]
     )
 
 
@@ -163,13 +181,17 @@ KEYS: dict[str, Callable[[random.Random], str]] = {
     "aws_secret_key": lambda dice: word(dice, 40),
     "azure_key": lambda dice: dice.choice([word(dice, 52) + "JQQJ99" + word(dice, 26), "Abc8Q~" + word(dice, 34)]),
     "huggingface_token": lambda dice: "hf_" + word(dice, 34, string.ascii_letters),
-    "github_token": lambda dice: dice.choice(["ghp_" + word(dice, 36), "github_pat_" + word(dice, 22) + "_" + word(dice, 59), "gho_" + word(dice, 36)]),
+    "github_token": lambda dice: dice.choice(
+        ["ghp_" + word(dice, 36), "github_pat_" + word(dice, 22) + "_" + word(dice, 59), "gho_" + word(dice, 36)]
+    ),
     "slack_token": lambda dice: f"xoxb-{digits(dice, 12)}-{digits(dice, 13)}-{word(dice, 24)}",
     "stripe_key": lambda dice: dice.choice(["sk_live_", "rk_live_", "sk_test_"]) + word(dice, 24),
     "private_key": _pem,
     "jwt": _jwt,
     "aiplat_key": lambda dice: "aiplat-" + word(dice, 43),
-    "provider_key": lambda dice: dice.choice(["gsk_" + word(dice, 52), "xai-" + word(dice, 80), "r8_" + word(dice, 37), "pplx-" + word(dice, 48)]),
+    "provider_key": lambda dice: dice.choice(
+        ["gsk_" + word(dice, 52), "xai-" + word(dice, 80), "r8_" + word(dice, 37), "pplx-" + word(dice, 48)]
+    ),
 }
 VALUES: dict[str, Callable[[random.Random], str]] = {
     "email": email,

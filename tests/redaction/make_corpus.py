@@ -125,16 +125,40 @@ TEXTS: dict[str, list[str]] = {
     ],
 }
 HARD: dict[str, list[str]] = {
-    "email": ["<a href='mailto:[email]'>write</a>", "[email]/[email]", "\"Jane\" <[email]>;", "user:[email],", "(cc.[email])"],
+    "email": ["<a href='mailto:[email]'>write</a>", "[email]/[email]", '"Jane" <[email]>;', "user:[email],", "(cc.[email])"],
     "card": ["Card:[card]exp 11/28", "amex/visa [card]/[card]", "pan\t[card]\t", "ends soon—[card]—ok", "id_[card]_x"],
     "iban": ["iban=[iban];", "([iban])", "IBAN[iban]", "to\u00a0[iban]\u00a0now", "[iban]-[iban]"],
     "nhs_number": ["Mr Doe [nhs_number] ref 7", "mrn:[nhs_number]", "id [nhs_number] dob 1/1/70", "CHI [nhs_number]", "NHS/[nhs_number]/A"],
     "uk_nino": ["NINO:[uk_nino]/P60", "ref-[uk_nino]", "[uk_nino][uk_nino]", "nino\t[uk_nino]", "'[uk_nino]',"],
     "uk_postcode": ["moved to [uk_postcode]!", "LONDON/[uk_postcode]", "in [uk_postcode]-ish", "pc=[uk_postcode]&x", "([uk_postcode])"],
-    "uk_sort_code": ["sc [uk_sort_code]", "Sort:[uk_sort_code]", "sortcode,acct\n[uk_sort_code],x", "the code to sort by: [uk_sort_code]", "S/C: [uk_sort_code]"],
-    "uk_account": ["acct#[uk_account]", "A/C:[uk_account]", "account,name\n[uk_account],Doe", "pay [uk_account] please", "account no: GB-[uk_account]"],
-    "uk_driving_licence": ["DL:[uk_driving_licence].", "dvla/[uk_driving_licence]", "'[uk_driving_licence]'", "lic_[uk_driving_licence]", "[uk_driving_licence],GB"],
-    "passport": ["PASSPORT:[passport]/GBR", "travel document [passport]", "passport,dob\n[passport],1970", "pp no [passport]", "Passports: [passport], [passport]"],
+    "uk_sort_code": [
+        "sc [uk_sort_code]",
+        "Sort:[uk_sort_code]",
+        "sortcode,acct\n[uk_sort_code],x",
+        "the code to sort by: [uk_sort_code]",
+        "S/C: [uk_sort_code]",
+    ],
+    "uk_account": [
+        "acct#[uk_account]",
+        "A/C:[uk_account]",
+        "account,name\n[uk_account],Doe",
+        "pay [uk_account] please",
+        "account no: GB-[uk_account]",
+    ],
+    "uk_driving_licence": [
+        "DL:[uk_driving_licence].",
+        "dvla/[uk_driving_licence]",
+        "'[uk_driving_licence]'",
+        "lic_[uk_driving_licence]",
+        "[uk_driving_licence],GB",
+    ],
+    "passport": [
+        "PASSPORT:[passport]/GBR",
+        "travel document [passport]",
+        "passport,dob\n[passport],1970",
+        "pp no [passport]",
+        "Passports: [passport], [passport]",
+    ],
     "phone": ["t:[phone]", "[phone] or [phone]", "fax/[phone]", "(m) [phone]", "no.[phone]"],
 }
 """Texts that are written the way people do when nobody checks: what is missed here is missed."""
