@@ -117,8 +117,8 @@ class Gateway:
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
         self._route = Route(self._provider, gate=self._limits, clock=clock)
         self._trips: dict[str, _Trip] = {}
-        masking = next(policy for policy in self._policies if isinstance(policy, Redact))
-        self._memory = Memory(ledger, twin=masking.twin, clock=clock)
+        self._masking = next(policy for policy in self._policies if isinstance(policy, Redact))
+        self._memory = Memory(ledger, twin=self._masking.twin, clock=clock)
         if any(provider.kind != "local" for provider in settings.providers.values()):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
@@ -163,6 +163,8 @@ class Gateway:
                 call.response = await self._route.answer(call)
                 for answered in self._answered:
                     await answered(call)
+            else:
+                await self._masking.answered(call)  # what holds for an answer holds for one from the cache
         except BaseException as error:  # the one place that sees everything; it re-raises
             raise self._failed(trip, trip.turned(error)) from None
         finally:
@@ -292,7 +294,7 @@ class Gateway:
         error = call.error = _typed(error, call.id)
         if isinstance(error, CallRefused):
             call.status = "refused"
-            call.policy = call.policy or error.policy
+            call.policy = error.policy or call.policy
         elif isinstance(error, CallCancelled) or not isinstance(error, Exception):
             call.status = "cancelled"
         else:
@@ -427,6 +429,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         try:
             await gateway._before(trip.call, gateway._policies)
             if trip.call.response is not None:
+                await gateway._masking.answered(trip.call)
                 self._pending, self._ended = _replay(trip.call.response), True
             else:
                 self._upstream = await gateway._route.open(trip.call)

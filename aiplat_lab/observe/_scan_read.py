@@ -18,7 +18,7 @@ Where: TypeAlias = Literal["code", "output", "metadata", "environment", "history
 
 _SCRIPTS = frozenset({".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".vue", ".svelte"})
 _PROMPT_NAMES = ("prompt", "system", "content", "instruction", "template", "message", "question")
-_LONG_ENOUGH = 24
+_LONG_ENOUGH = 20
 """A shorter key gets no fingerprint, which could be found again by trying."""
 _MAX_NESTED = 200
 

@@ -38,7 +38,7 @@ _HOSTS = (
 _ENDPOINT = re.compile(rf"https?://({_HOSTS})(?![\w.-])", re.I)
 
 _MODEL = re.compile(
-    r"""(?<=["'`:= /])((?:gpt-(?:3\.5|4|5|oss)[\w.-]{0,40}|chatgpt-4o-latest|o[134](?:-(?:mini|pro|preview)[\w-]{0,20})?"""
+    r"""(?<=["'`:= /])((?:gpt-(?:[0-9]|oss)[\w.-]{0,40}|chatgpt-4o-latest|o[134](?:-(?:mini|pro|preview)[\w-]{0,20})?"""
     r"""|text-embedding-[\w-]{3,30}"""
     r"""|claude-(?:[0-9]|instant|opus|sonnet|haiku)[\w.@-]{0,40}|gemini-[0-9][\w.-]{2,40}|command-(?:r|a|light|nightly)[\w.-]{0,30}"""
     r"""|(?:mistral|ministral|codestral|pixtral|magistral)-(?:large|medium|small|tiny|nemo|latest|[0-9])[\w.-]{0,30}|open-mi[sx]tral-[\w-]{2,20}"""

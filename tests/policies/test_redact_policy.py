@@ -263,6 +263,22 @@ def test_output_is_masked_or_refused(home: Home, upstream: FaultServer, stream: 
     asyncio.run(run("refuse"))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_kept_before_the_rule_is_masked_when_it_is_given_again(home: Home, upstream: FaultServer, stream: bool) -> None:
+    async def run(toml: str) -> str:
+        async with world(home, upstream, toml + model("m", "echo@kept")) as here:
+            request = ask("m", TEXT, cache="on", stream=stream)
+            text = await streamed(here, request) if stream else (await here.gateway.handle(request)).text
+            row = here.row(request.call_id)
+            assert MAIL not in (here.ledger.payload(row["response_hash"]) or b"").decode() or not toml
+            return f"{row['cache']} {text}"
+
+    assert asyncio.run(run("")) == f"miss {TEXT}"
+    assert asyncio.run(run('[redaction]\noutput = "mask"\n')) == f"hit {HIDDEN}"
+    with pytest.raises(ContentRefused):
+        asyncio.run(run('[redaction]\noutput = "refuse"\n'))
+
+
 def test_a_broken_stream_is_recorded_masked(home: Home, upstream: FaultServer) -> None:
     async def run() -> None:
         async with world(home, upstream, MASK + model("m", "echo@broken")) as here:
