@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -33,7 +34,7 @@ def seen(*, output: str = "") -> Seen:
 
 def cut(text: str, places: list[int]) -> list[str]:
     marks = sorted({min(place, len(text)) for place in places} | {0, len(text)})
-    return [text[start:end] for start, end in zip(marks, marks[1:], strict=False)]
+    return [text[start:end] for start, end in itertools.pairwise(marks)]
 
 
 def run(answer: Answer, chunks: list[Chunk]) -> list[Chunk]:
