@@ -24,6 +24,7 @@ from aiplat_lab.cli import (
     _quickstart,
     _reading,
     _route,
+    _scan,
     _schedules,
 )
 from aiplat_lab.cli._frame import Parser
@@ -42,8 +43,22 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"aiplat-lab {VERSION}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    parts = (_quickstart, _gateway, _doctor, _models, _route, _keys, _prices, _prompts, _evals, _bench, _ledger, _reading, _schedules)
-    for part in parts:
+    for part in (
+        _quickstart,
+        _gateway,
+        _doctor,
+        _models,
+        _route,
+        _keys,
+        _prices,
+        _scan,
+        _prompts,
+        _evals,
+        _bench,
+        _ledger,
+        _reading,
+        _schedules,
+    ):
         part.add(commands)
     return top
 

@@ -37,7 +37,7 @@ from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, make
+from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, make
 from aiplat_lab.prices import Prices, load
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ class Gateway:
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
         self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self._limits, clock=clock)
         self._trips: dict[str, Trip] = {}
-        self._memory = Memory(ledger, clock=clock)
+        self._masking = next(policy for policy in self._policies if isinstance(policy, Redact))
+        self._memory = Memory(ledger, twin=self._masking.twin, clock=clock)
         if any(model.strategy == "fastest" for model in settings.models.values()):
             self._route.speeds.fold(
                 ledger.view_rows("speed_by_deployment", {}), [one for all_ in self._deployments.values() for one in all_]
@@ -118,6 +119,8 @@ class Gateway:
                 call.response = await self._route.answer(call)
                 for answered in self._answered:
                     await answered(call)
+            else:
+                await self._masking.answered(call)  # what holds for an answer holds for one from the cache
         except BaseException as error:  # the one place that sees everything; it re-raises
             raise self._failed(trip, trip.turned(error)) from None
         finally:
@@ -138,11 +141,11 @@ class Gateway:
             AiplatError: refused, or the provider failed. Nothing is generated or spent, so no row is written.
         """
         call = Call(request=request, started_at=self._clock(), deployments=self._settings.deployments(request.model))
-        await self._before(call, self._policies[: len(FIRST)])
+        await self._before(call, [policy for policy in self._policies if policy.name in CHECKS])
         for deployment in call.deployments:
             count = getattr(self._provider(deployment.provider), "count_tokens", None)
             if count is not None:
-                return int(await count(request, deployment))
+                return int(await count(call.request, deployment))
         return None
 
     def cancel(self, call_id: str) -> bool:
@@ -269,7 +272,7 @@ class Gateway:
         error = call.error = _typed(error, call.id)
         if isinstance(error, CallRefused):
             call.status = "refused"
-            call.policy = call.policy or error.policy
+            call.policy = error.policy or call.policy
         elif isinstance(error, CallCancelled) or not isinstance(error, Exception):
             call.status = "cancelled"
         else:
@@ -390,6 +393,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         try:
             await gateway._before(trip.call, gateway._policies)
             if trip.call.response is not None:
+                await gateway._masking.answered(trip.call)
                 self._pending, self._ended = _replay(trip.call.response), True
             else:
                 self._upstream = await gateway._route.open(trip.call)
@@ -398,6 +402,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
                 self._timer = asyncio.get_running_loop().call_at(self._upstream.deadline, trip.interrupt, "timeout")
         except BaseException as error:  # as in `Gateway.handle`
             self._trip = None
+            await self._close(error)  # a filter may have stopped an answer that had begun
             failed = gateway._failed(trip, trip.turned(error))
             await gateway._end(trip)
             raise failed from None
