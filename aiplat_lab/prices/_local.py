@@ -42,15 +42,9 @@ class Entry:
     @property
     def rank(self) -> tuple[bool, int, bool, bool, bool, datetime, int]:
         """How specific it is, and then how late: the greatest wins."""
-        model = self.settings.model
-        return (
-            "*" not in model,
-            len(model) - model.count("*"),
-            bool(self.settings.provider),
-            bool(self.settings.region),
-            self.since,
-            self.index,
-        )
+        entry = self.settings
+        exact, length = "*" not in entry.model, len(entry.model) - entry.model.count("*")
+        return exact, length, bool(entry.provider), bool(entry.region), entry.service_tier != "*", self.since, self.index
 
     def holds(self, deployment: Deployment, at: datetime, tier: str) -> bool:
         """Whether it speaks of this deployment at this time in this tier."""
