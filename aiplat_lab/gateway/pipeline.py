@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Thread
@@ -357,6 +357,8 @@ class Gateway:
         provider = self._providers.get(name)
         if provider is None:
             settings = self._settings.providers[name]
+            if not settings.transport:
+                settings = replace(settings, transport=self._settings.gateway.transport)
             provider = self._providers[name] = find("provider", settings.kind)(name, settings)
         return provider
 
@@ -365,7 +367,7 @@ class Gateway:
         settings = self._settings.providers[deployment.provider]
         try:
             find("provider", settings.kind)
-            if not settings.api_key.startswith("keyring:"):
+            if not settings.api_key.startswith(("keyring:", "command:")):
                 secret(settings.api_key)
         except ConfigError:
             return False

@@ -13,11 +13,12 @@ class ProviderSettings:
     """`[providers.NAME]`: where a provider is, and the reference to its key."""
 
     kind: str
-    """The wire format: `openai`, `anthropic`, `local`, or a plug-in's name."""
+    """The wire format or the host: `openai`, `anthropic`, `gemini`, `bedrock`, …, `local`, or a plug-in's name;
+    `docs/providers.md` lists them."""
     base_url: str = ""
     """Empty takes the kind's own address."""
     api_key: str = ""
-    """A reference, never the key itself: `keyring:NAME`, `env:NAME` or `file:PATH`."""
+    """A reference, never the key itself: `keyring:NAME`, `env:NAME`, `file:PATH` or `command:PROGRAM …`."""
     region: str = ""
     """Where the provider computes: `uk`, `eu`, `us`, `local`, …; empty is unknown."""
     timeout_s: float = 120.0
@@ -32,6 +33,8 @@ class ProviderSettings:
     """How often a call that failed in a passing way is sent again."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Further request headers, such as an organisation's id."""
+    transport: str = ""
+    """How requests travel to it; empty takes `gateway.transport`."""
     breaker_failures: int = 5
     """Failures in a row after which a deployment is left alone for a while; 0 never does."""
     breaker_open_s: float = 10.0
