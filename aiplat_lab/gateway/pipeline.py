@@ -38,7 +38,7 @@ from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, make
 from aiplat_lab.policies.budget import may_have_cost
-from aiplat_lab.prices import Prices, cost, load
+from aiplat_lab.prices import Prices, cost, load, reported
 
 logger = logging.getLogger(__name__)
 
@@ -341,6 +341,10 @@ class Gateway:
                 call.flags.append("no_usage")
             return
         call.cost_usd = _cost(usage, call.price)
+        told = reported(usage, call.deployment.provider) if call.cost_usd is None else None
+        if told is not None:
+            call.price, call.cost_usd = told.price, told.cost_usd
+            call.response = replace(call.response, usage=told.usage) if call.response is not None else None
         if call.cost_usd is None:
             call.flags.append("no_price")
         first = self._behind(call.request.model)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
 from aiplat_lab.providers._chat_shape import Choice, body_of, event_of
@@ -214,8 +214,7 @@ def _served(usage: Usage | None, data: Mapping[str, Json]) -> Usage | None:
     tier = str(_object(data.get("serviceTier")).get("type") or "")
     if usage is None or tier in {"", "default"}:
         return usage
-    fields: dict[str, Any] = {name: getattr(usage, name) for name in usage.__dataclass_fields__}  # Any: of several types
-    return Usage(**{**fields, "service_tier": tier})
+    return replace(usage, service_tier=tier)
 
 
 def finish(value: Json) -> str:

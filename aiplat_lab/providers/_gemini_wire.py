@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
@@ -365,11 +365,7 @@ def _with_searches(usage: Usage | None, data: Mapping[str, Json]) -> Usage | Non
     searches = sum(len(_object(one.get("groundingMetadata")).get("webSearchQueries") or ()) for one in candidates)
     if usage is None or not searches:
         return usage
-    return Usage(**{**_fields(usage), "other": {**usage.other, "web_searches": searches}})
-
-
-def _fields(usage: Usage) -> dict[str, Any]:  # Any: the fields are of several types
-    return {name: getattr(usage, name) for name in usage.__dataclass_fields__}
+    return replace(usage, other={**usage.other, "web_searches": searches})
 
 
 def read_reply(data: Mapping[str, Json], *, wire: str) -> Response | None:

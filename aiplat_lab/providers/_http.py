@@ -29,6 +29,7 @@ _MOST_URLS = 500
 _DRAIN_S = 0.05
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PARTS = re.compile(r"[A-Za-z0-9/+=_.~-]{16,}")
+_REFERENCE = re.compile(r"((?:Bearer |Basic )?)((?:env|keyring|file|command|vault):.+)")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -87,7 +88,10 @@ class Endpoint:
         for header, value in settings.headers.items():
             if not (_HEADER.fullmatch(header) and value.isascii() and value.isprintable()):
                 raise ConfigError(f"{SETTINGS_FILE}: providers.{name}.headers: {header!r} or its value holds what no header can carry")
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"aiplat-lab/{VERSION}", **(headers or {}), **settings.headers}
+        self.kept_headers = _references(name, settings.headers)
+        """Headers whose values are references, read when they are sent."""
+        plain = {header: value for header, value in settings.headers.items() if header not in self.kept_headers}
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"aiplat-lab/{VERSION}", **(headers or {}), **plain}
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -111,10 +115,18 @@ class Endpoint:
         """
         return (await self.reply(path, body, request=request, deployment=deployment)).data
 
-    async def reply(self, path: str, body: Mapping[str, Json], *, request: Request, deployment: Deployment) -> Reply:
-        """As `post`, with the answer's headers."""
+    async def reply(
+        self,
+        path: str,
+        body: Mapping[str, Json],
+        *,
+        request: Request,
+        deployment: Deployment,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """As `post`, with further headers to send, and with the answer's headers."""
         exchange = _Exchange(self, deployment.model, request, deployment)
-        async with exchange.send("POST", path, body) as response:
+        async with exchange.send("POST", path, body, headers) as response:
             raw = await exchange.whole(response)
         return Reply(exchange.json_object(raw, response), response.headers)
 
@@ -133,6 +145,7 @@ class Endpoint:
         *,
         request: Request,
         deployment: Deployment,
+        headers: Mapping[str, str] | None = None,
         reader: Callable[[], Reader] = EventReader,
     ) -> AsyncIterator[AsyncGenerator[Event, None]]:
         """The events that answer a POST, server-sent unless `reader` splits them otherwise; a plain JSON answer comes as one event
@@ -141,7 +154,7 @@ class Endpoint:
         Leaving the context closes the connection. Errors as `post`.
         """
         exchange = _Exchange(self, deployment.model, request, deployment)
-        async with exchange.send("POST", path, body) as response, aclosing(exchange.events(response, reader())) as events:
+        async with exchange.send("POST", path, body, headers) as response, aclosing(exchange.events(response, reader())) as events:
             yield events
 
     async def aclose(self) -> None:
@@ -162,7 +175,9 @@ class Endpoint:
         """Makes the next call read the key anew."""
         self._kept.forget()
 
-    def build(self, method: str, path: str, body: Mapping[str, Json] | None, key: str) -> httpx.Request:
+    def build(
+        self, method: str, path: str, body: Mapping[str, Json] | None, key: str, more: Mapping[str, str] | None = None
+    ) -> httpx.Request:
         """The HTTP request, ready to send."""
         url = self._urls.get(path)
         if url is None:
@@ -173,7 +188,7 @@ class Endpoint:
             asked = b"&".join(part for part in (standing, query) if part)
             url = self._urls[path] = self._base.copy_with(raw_path=base.rstrip(b"/") + own + (b"?" + asked if asked else b""))
         content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-        headers = {**self._headers, **(self._auth(key) if key and self._sign is None else {})}
+        headers = {**self._headers, **(self._auth(key) if key and self._sign is None else {}), **(more or {})}
         if self._sign is not None and key:
             headers.update(self._sign(method, url, content or b"", key))
         return self.client().build_request(method, url, content=content, headers=headers)
@@ -194,6 +209,22 @@ class Endpoint:
             )
             self._loop = loop
         return self._client
+
+
+class _KeptHeader(NamedTuple):
+    before: str
+    """What stands before the key, such as `Bearer `."""
+    key: KeptKey
+
+
+def _references(name: str, headers: Mapping[str, str]) -> dict[str, _KeptHeader]:
+    """The headers whose values are references to keys."""
+    found = {}
+    for header, value in headers.items():
+        match = _REFERENCE.fullmatch(value)
+        if match:
+            found[header] = _KeptHeader(match[1], KeptKey(name, match[2], needed=True, setting=f"headers.{header}"))
+    return found
 
 
 class _NoCookies(CookieJar):
@@ -242,13 +273,21 @@ class _Exchange:
         self._now = asyncio.get_running_loop().time
         self._deadline = self._now() + self._total_s
         self._key = ""
+        self._secrets: tuple[str, ...] = ()
 
     @asynccontextmanager
-    async def send(self, method: str, path: str, body: Mapping[str, Json] | None) -> AsyncIterator[httpx.Response]:
+    async def send(
+        self, method: str, path: str, body: Mapping[str, Json] | None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
         """The response with its head read and its status 200; the connection is closed or given back at the end."""
-        self._key = await self._endpoint.key()
-        request = self._endpoint.build(method, path, body, self._key)
-        client = self._endpoint.client()
+        endpoint = self._endpoint
+        self._key = await endpoint.key()
+        if endpoint.kept_headers:
+            referred = {name: kept.before + await kept.key.get() for name, kept in endpoint.kept_headers.items()}
+            self._secrets = tuple(referred.values())
+            headers = {**(headers or {}), **referred}
+        request = endpoint.build(method, path, body, self._key, headers)
+        client = endpoint.client()
         try:
             async with self._patience():
                 response = await client.send(request, stream=True)
@@ -336,9 +375,9 @@ class _Exchange:
 
     def _scrub(self, raw: bytes) -> bytes:
         """`raw` without the key, which some services repeat in their errors."""
-        if len(self._key) <= 3:
-            return raw
-        raw = raw.replace(self._key.encode(), b"***")
-        for part in _PARTS.findall(self._key):  # a key may be made of several
-            raw = raw.replace(part.encode(), b"***")
+        for secret in (self._key, *self._secrets):
+            if len(secret) > 3:
+                raw = raw.replace(secret.encode(), b"***")
+            for part in _PARTS.findall(secret):  # a key may be made of several
+                raw = raw.replace(part.encode(), b"***")
         return raw

@@ -39,10 +39,12 @@ class KeptKey:
         name: the provider's name under `[providers]`.
         reference: where the key is; empty is none.
         needed: whether nothing works without a key.
+        setting: the setting that holds the reference, for error texts.
     """
 
-    def __init__(self, name: str, reference: str, *, needed: bool) -> None:
+    def __init__(self, name: str, reference: str, *, needed: bool, setting: str = "api_key") -> None:
         self._name = name
+        self._setting = f"providers.{name}.{setting}"
         self._reference = reference
         self._needed = needed
         self._kept: tuple[float, Secret] | None = None
@@ -88,13 +90,13 @@ class KeptKey:
         try:
             return secret(self._reference).reveal().strip()
         except ConfigError as error:
-            raise ConfigError(f"providers.{self._name}.api_key: {error.message}") from None
+            raise ConfigError(f"{self._setting}: {error.message}") from None
 
     def _checked(self, text: str) -> Found:
         found = token_of(text)
         if not (found.value.isascii() and found.value.isprintable()):
             named = self._reference.partition(" ")[0]
-            raise ConfigError(f"providers.{self._name}.api_key: what {named} names holds characters that no key has; set it again")
+            raise ConfigError(f"{self._setting}: what {named} names holds characters that no key has; set it again")
         return found
 
 

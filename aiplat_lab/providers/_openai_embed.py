@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from aiplat_lab.core.types import Deployment, Request, Response
 from aiplat_lab.providers import _openai_wire as openai_wire
@@ -10,14 +11,16 @@ from aiplat_lab.providers._failures import bad_reply, from_error_object
 from aiplat_lab.providers._http import Endpoint
 
 
-async def embeddings(endpoint: Endpoint, path: str, request: Request, deployment: Deployment) -> Response:
+async def embeddings(
+    endpoint: Endpoint, path: str, request: Request, deployment: Deployment, *, headers: Mapping[str, str] | None = None
+) -> Response:
     """One vector for each input, in order.
 
     Raises:
         ProviderError: whatever went wrong there.
     """
     body = openai_wire.embed_body(request, deployment)
-    data = await endpoint.post(path, body, request=request, deployment=deployment)
+    data = (await endpoint.reply(path, body, request=request, deployment=deployment, headers=headers)).data
     vectors = openai_wire.read_vectors(data, len(request.inputs) or None)
     if vectors is None:
         where = endpoint.where(deployment.model)

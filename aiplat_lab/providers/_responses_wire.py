@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
 from aiplat_lab.providers._chat_shape import Choice, body_of, event_of
@@ -170,7 +171,7 @@ def _tier(usage: Usage | None, data: Mapping[str, Json]) -> Usage | None:
     tier = str(data.get("service_tier") or "")
     if usage is None or tier in {"", "auto", "default", "standard"}:
         return usage
-    return Usage(**{**{name: getattr(usage, name) for name in usage.__dataclass_fields__}, "service_tier": tier})
+    return replace(usage, service_tier=tier)
 
 
 def _choice_of(output: Sequence[Json]) -> tuple[Choice, bool]:

@@ -15,7 +15,7 @@ from aiplat_lab.core.settings._parts import (
     RetentionSettings,
     TelemetrySettings,
 )
-from aiplat_lab.core.settings._providers import DeploymentSettings, ModelSettings, ProviderSettings
+from aiplat_lab.core.settings._providers import DeploymentSettings, ModelSettings, ProviderSettings, region_of
 from aiplat_lab.core.settings._rules import (
     BudgetSettings,
     LimitSettings,
@@ -81,7 +81,7 @@ class Settings:
         return Deployment(
             provider=entry.provider,
             model=entry.model,
-            region=entry.region or provider.region,
+            region=entry.region or region_of(provider),
             price=price,
             max_output_tokens=entry.max_output_tokens,
             context_tokens=entry.context_tokens,
