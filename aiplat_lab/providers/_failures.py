@@ -17,9 +17,11 @@ from aiplat_lab.core.types import Json
 _DETAIL_BYTES = 300
 _CONTEXT = re.compile(
     r"context[ _]length|context[ _]window|maximum context|prompt is too long|input is too long|too many (?:input )?tokens"
-    r"|exceeds? the (?:available )?context|reduce the length of the (?:messages|prompt|input)",
+    r"|exceeds? the (?:available )?context|exceeds the maximum number of tokens"
+    r"|reduce the length of the (?:messages|prompt|input)",
     re.IGNORECASE,
 )
+_BAD_KEY = re.compile(r"api[ _]key[ _](?:not valid|invalid|expired)|UnrecognizedClient|ExpiredToken|InvalidSignature", re.IGNORECASE)
 _NO_CREDIT = re.compile(r"insufficient_quota|exceeded your current quota|credit balance is too low|insufficient (?:balance|credits?)", re.I)
 
 
@@ -74,6 +76,8 @@ def from_status(where: Where, status: int, headers: Mapping[str, str], body: byt
         return failure(where, f"the prompt is too long for {where.model}{said}. {todo}", reason="context_length", status=status)
     if status in {400, 402} and _NO_CREDIT.search(f"{code} {detail}"):
         return failure(where, f"the account has no credit left{said}. Top it up at the provider.", reason="bad_request", status=status)
+    if status == 400 and _BAD_KEY.search(f"{code} {detail}"):
+        return failure(where, f"the key was not accepted (400){said}. Correct {where.key_setting}.", reason="auth", status=status)
     if status in {408, 409, 425} or (status >= 500 and status not in {501, 505}):
         wait = retry_after(headers)
         text = f"the service failed with {status}{said}. Try again later, or add a second deployment to fall back to."

@@ -17,6 +17,7 @@ from aiplat_lab.providers._openai_wire import count
 from aiplat_lab.providers._wired import NotTranslatable, Sent, StreamReader, Wired
 
 BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
+_COLLECTIONS = ("models", "tunedModels")
 _MULTI_REGIONS = ("eu", "us")
 
 
@@ -70,8 +71,10 @@ class Gemini(Wired):
         return self._at(deployment, "streamGenerateContent?alt=sse" if stream else "generateContent")
 
     def _at(self, deployment: Deployment, verb: str) -> str:
-        collection, _, name = deployment.model.rpartition("/")
-        return f"/{quote(collection or 'models')}/{quote(name, safe='')}:{verb}"
+        collection, _, name = deployment.model.partition("/")
+        if collection not in _COLLECTIONS:
+            collection, name = "models", deployment.model
+        return f"/{collection}/{quote(name, safe='')}:{verb}"
 
     def _body(self, request: Request, deployment: Deployment, *, stream: bool) -> Sent:
         if stream and isinstance(request.settings.get("n"), int) and request.settings["n"] > 1 and request.wire != self.wire:
