@@ -75,6 +75,21 @@ def names(kind: Kind) -> list[str]:
     return sorted({name for known, name in [*_found, *BUILT_IN] if known == kind})
 
 
+def check(kind: Kind, named: Mapping[str, str]) -> None:
+    """Lets settings pass that name plug-ins there are.
+
+    Args:
+        kind: what they name.
+        named: the names, by the setting that holds each.
+
+    Raises:
+        ConfigError: there is none of that name; better said at the start than by each call.
+    """
+    for setting, name in named.items():
+        if (kind, name) not in _found and name not in (known := names(kind)):
+            raise ConfigError(f"{setting} is {name!r}; a {kind} is one of {', '.join(known)}.{did_you_mean(name, known)}")
+
+
 def _load_plugins() -> None:
     """Imports every module that an installed distribution lists under the group, each once; ours come when first wanted."""
     ours = set(BUILT_IN.values())

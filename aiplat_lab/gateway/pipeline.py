@@ -28,7 +28,7 @@ from aiplat_lab.core.errors import (
 )
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Shelf
-from aiplat_lab.core.registry import find
+from aiplat_lab.core.registry import check, find
 from aiplat_lab.core.settings import Settings, secret
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Price, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway.memory import Memory
@@ -112,6 +112,7 @@ class Gateway:
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)
         self._providers: dict[str, Provider] = {}
+        check("transport", settings.transports())
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))

@@ -215,7 +215,7 @@ def sse(*events: Any, named: bool = False, done: bool = False) -> bytes:
     out = b""
     for event in events:
         name = f"event: {event['type']}\n".encode() if named else b""
-        out += name + b"data: " + json.dumps(event).encode() + b"\n\n"
+        out += name + b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
     return out + (b"data: [DONE]\n\n" if done else b"")
 
 
@@ -225,7 +225,7 @@ def frame(name: str, payload: Any, *, kind: str = "event") -> bytes:
     headers = b""
     for key, value in ((":message-type", kind), (label, name), (":content-type", "application/json")):
         headers += bytes([len(key)]) + key.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
-    data = json.dumps(payload).encode()
+    data = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
     head = struct.pack(">II", 16 + len(headers) + len(data), len(headers))
     whole = head + struct.pack(">I", zlib.crc32(head)) + headers + data
     return whole + struct.pack(">I", zlib.crc32(whole))

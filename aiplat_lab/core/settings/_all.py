@@ -65,6 +65,12 @@ class Settings:
             return (self._deployment(DeploymentSettings(provider=provider, model=name)),)
         return ()
 
+    def transports(self) -> dict[str, str]:
+        """The names of transports, by the setting that holds each."""
+        named = {f"{SETTINGS_FILE}: gateway.transport": self.gateway.transport}
+        own = {f"{SETTINGS_FILE}: providers.{name}.transport": one.transport for name, one in self.providers.items()}
+        return named | {setting: name for setting, name in own.items() if name}
+
     def _deployment(self, entry: DeploymentSettings) -> Deployment:
         provider = self.providers[entry.provider]
         price = None
