@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -253,3 +254,15 @@ region = "uk"
     settings = parse(text)
     found = {name: settings.deployments(f"{name}/m")[0].region for name in ("here", "there", "mistral", "groq", "set")}
     assert found == {"here": "local", "there": "", "mistral": "eu", "groq": "", "set": "uk"}
+
+
+@pytest.mark.parametrize("host", ROWS)
+def test_the_page_says_of_a_host_what_the_table_says(host: Host) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| `{host.kind}` | {host.title} |")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert (host.base_url or host.example) in cells[2]
+    assert cells[3] == (", ".join(f"`{name}`" for name in sorted(host.lacks)) or "–")
+    assert cells[4] == (", ".join(f"`{name}`" for name in sorted(host.without)) or "–")
+    for word in (*host.usage_in, *host.names.values(), *host.cost_in_usage, host.cost_header, host.model_header, host.reasoning):
+        assert word in cells[5]
