@@ -11,6 +11,7 @@ from faults import FaultServer
 from gatewaykit import ask, model, world
 from wirekit import chat, make
 
+from aiplat_lab.core import registry
 from aiplat_lab.core.errors import ConfigError
 from aiplat_lab.core.registry import names, register
 from aiplat_lab.core.settings import Home
@@ -28,7 +29,7 @@ def test_both_send_the_same(transport: str) -> None:
     assert {"aiohttp", "httpx"} <= set(names("transport"))
 
 
-def test_a_plug_ins_transport_is_used_by_its_name() -> None:
+def test_a_plug_ins_transport_is_used_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
 
     class Counted(httpx.AsyncBaseTransport):
@@ -41,6 +42,8 @@ def test_a_plug_ins_transport_is_used_by_its_name() -> None:
 
         async def aclose(self) -> None:
             await self._inner.aclose()
+
+    monkeypatch.setitem(registry._found, ("transport", "counted"), None)  # so that it is gone after
 
     @register("transport", "counted")
     def counted(*, secure: bool, trust_env: bool) -> httpx.AsyncBaseTransport:
