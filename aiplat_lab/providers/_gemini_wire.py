@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -245,7 +246,7 @@ def _part(part: Mapping[str, Json]) -> dict[str, Json]:
 
 def _blob(url: str, kind: str) -> dict[str, Json]:
     if not url.startswith("data:"):
-        return {"fileData": {"mimeType": kind, "fileUri": url}}
+        return {"fileData": {"mimeType": mimetypes.guess_type(url.partition("?")[0])[0] or kind, "fileUri": url}}
     head, _, data = url.removeprefix("data:").partition(",")
     return {"inlineData": {"mimeType": head.partition(";")[0] or kind, "data": data}}
 

@@ -63,7 +63,7 @@ class KeptKey:
                 raise ConfigError(f"{self._name}: {SETTINGS_FILE} names no key: under [providers.{self._name}] write {example}")
             return ""
         if not reference.startswith(_SLOW):
-            return self._checked(self._read()).value
+            return self._checked(self._read(), ends=False).value
         if self._kept is not None and self._kept[0] > time.monotonic():
             return self._kept[1].reveal()
         if self._asking is None or self._asking.get_loop() is not asyncio.get_running_loop():
@@ -92,8 +92,8 @@ class KeptKey:
         except ConfigError as error:
             raise ConfigError(f"{self._setting}: {error.message}") from None
 
-    def _checked(self, text: str) -> Found:
-        found = token_of(text)
+    def _checked(self, text: str, *, ends: bool = True) -> Found:
+        found = token_of(text) if ends or text.startswith("{") else Found(text, None)
         if not (found.value.isascii() and found.value.isprintable()):
             named = self._reference.partition(" ")[0]
             raise ConfigError(f"{self._setting}: what {named} names holds characters that no key has; set it again")

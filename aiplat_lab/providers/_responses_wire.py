@@ -38,6 +38,8 @@ def body(request: Request, deployment: Deployment, *, stream: bool) -> Sent:
     else:
         made = _translated(request)
     made.data["model"] = deployment.model
+    if deployment.service_tier:
+        made.data.setdefault("service_tier", deployment.service_tier)
     made.data.pop("stream", None)
     if stream:
         made.data["stream"] = True

@@ -255,6 +255,19 @@ def test_errors_have_our_reasons(status: int, error: dict[str, Any], reason: str
         chat("gemini", {"error": error}, model=MODEL, status=status)
 
 
+def test_what_it_asks_to_wait_stands_in_the_body() -> None:
+    delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "17.5s"}
+    with failing("rate_limited", 429) as caught:
+        chat("gemini", {"error": {"code": 429, "message": "quota", "details": [delay]}}, model=MODEL, status=429)
+    assert caught.value.retry_after_s == 17.5
+
+
+def test_a_picture_from_an_address_says_its_kind() -> None:
+    parts = ({"type": "image_url", "image_url": {"url": "https://example.org/a.jpeg?x=1"}},)
+    body = chat("gemini", reply({"text": "x"}), ask(messages=(Message("user", parts),)), model=MODEL).seen.body
+    assert body["contents"][0]["parts"] == [{"fileData": {"mimeType": "image/jpeg", "fileUri": "https://example.org/a.jpeg?x=1"}}]
+
+
 def test_an_error_inside_a_stream() -> None:
     with failing("rate_limited", 429):
         stream("gemini", sse({"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED"}}), model=MODEL)
