@@ -15,9 +15,11 @@ from aiplat_lab.core.settings import SETTINGS_FILE, Secret, secret
 
 KEPT_S = 300.0
 """How long a key is kept that is slow to get and does not say when it ends."""
+VAULT_S = 5.0
+"""How long a key out of the vault is kept, which is quick to get but not quick enough for each call."""
 MARGIN_S = 300.0
 """How long before its end a short-lived key is got anew."""
-_SLOW = ("keyring:", "command:")
+_SLOW = ("keyring:", "command:", "vault:")
 _TOKENS = ("access_token", "accessToken", "token", "id_token")
 _ENDS = ("expires_on", "expiresOn", "expires_at", "expiry", "Expiration", "token_expiry", "expirationTimestamp")
 _LENGTHS = ("expires_in", "expiresIn")
@@ -82,7 +84,8 @@ class KeptKey:
 
     async def _ask(self) -> str:
         found = self._checked(await asyncio.to_thread(self._read))
-        left_s = KEPT_S if found.ends is None else max(0.0, found.ends - time.time() - MARGIN_S)
+        kept_s = VAULT_S if self._reference.startswith("vault:") else KEPT_S
+        left_s = kept_s if found.ends is None else max(0.0, found.ends - time.time() - MARGIN_S)
         self._kept = (time.monotonic() + left_s, Secret(found.value))
         return found.value
 
