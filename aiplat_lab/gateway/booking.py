@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from aiplat_lab.core.types import Call, Deployment, Price, Usage
 from aiplat_lab.policies.budget import may_have_cost
-from aiplat_lab.prices import Prices, cost
+from aiplat_lab.prices import Prices, cost, reported
 
 _ZERO = Decimal(0)
 _MOST_USD = Decimal(10**9)
@@ -42,6 +42,10 @@ def book(call: Call, *, prices: Prices, first: Deployment | None) -> None:
     if call.state.get("hedge") is not None:
         usage = _with_hedge(call, usage, prices)
     call.cost_usd = _cost(usage, call.price)
+    told = reported(usage, call.deployment.provider) if call.cost_usd is None else None
+    if told is not None:
+        call.price, call.cost_usd = told.price, told.cost_usd
+        call.response = replace(call.response, usage=told.usage) if call.response is not None else None
     if call.cost_usd is None:
         call.flags.append("no_price")
     call.baseline_cost_usd = _baseline(call, usage, prices=prices, first=first)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Thread
 from types import TracebackType
@@ -25,7 +26,7 @@ from aiplat_lab.core.errors import (
 )
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Shelf
-from aiplat_lab.core.registry import find
+from aiplat_lab.core.registry import check, find
 from aiplat_lab.core.settings import Settings, secret
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway._explain import explained
@@ -64,6 +65,7 @@ class Gateway:
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)
         self._providers: dict[str, Provider] = {}
+        check("transport", settings.transports())
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
@@ -321,6 +323,8 @@ class Gateway:
         provider = self._providers.get(name)
         if provider is None:
             settings = self._settings.providers[name]
+            if not settings.transport:
+                settings = replace(settings, transport=self._settings.gateway.transport)
             provider = self._providers[name] = find("provider", settings.kind)(name, settings)
         return provider
 
@@ -329,7 +333,7 @@ class Gateway:
         settings = self._settings.providers[deployment.provider]
         try:
             find("provider", settings.kind)
-            if not settings.api_key.startswith("keyring:"):
+            if not settings.api_key.startswith(("keyring:", "command:")):
                 secret(settings.api_key)
         except ConfigError:
             return False

@@ -16,6 +16,7 @@ from aiplat_lab.providers import _anthropic_wire as messages_wire
 from aiplat_lab.providers._failures import bad_reply, cut_off, failure, from_error_object
 from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._sse import Event
+from aiplat_lab.providers._wired import MISSHAPEN
 
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -35,6 +36,8 @@ class Anthropic:
     """
 
     wire: ClassVar[str] = messages_wire.MESSAGES
+    lacks: ClassVar[frozenset[str]] = frozenset({"n", "logprobs", "seed", "audio", "embeddings"})
+    """What the format cannot say; asked alone, without routing, it leaves out what an answer can do without, and flags it."""
 
     def __init__(self, name: str, settings: ProviderSettings) -> None:
         self._name = name
@@ -50,7 +53,10 @@ class Anthropic:
         """The whole answer."""
         body = self._body(request, deployment, stream=False)
         data = await self._endpoint.post("/v1/messages", body.data, request=request, deployment=deployment)
-        response = messages_wire.read_reply(data, own=request.wire == messages_wire.MESSAGES)
+        try:
+            response = messages_wire.read_reply(data, own=request.wire == messages_wire.MESSAGES)
+        except MISSHAPEN:
+            response = None
         if response is None:
             raise self._no_answer(data, deployment)
         return replace(response, provider=self._name, region=deployment.region, flags=(*response.flags, *body.flags))
@@ -109,7 +115,11 @@ class Anthropic:
         reader = messages_wire.StreamReader(own=request.wire == messages_wire.MESSAGES)
         async for event in events:
             for data in self._read(event, deployment):
-                chunk = reader.read(data)
+                try:
+                    chunk = reader.read(data)
+                except MISSHAPEN:
+                    where = self._endpoint.where(deployment.model)
+                    raise bad_reply(where, "JSON of another shape than its format has", event.data) from None
                 if chunk != _NOTHING:
                     yield chunk
             if reader.ended:
@@ -135,9 +145,12 @@ class Anthropic:
             raise from_error_object(where, data.get("error") or data)
         if event.name != "whole":
             return [data]
-        if messages_wire.read_reply(data, own=False) is None:
-            raise bad_reply(where, "JSON that holds no answer", event.data)
-        return messages_wire.whole_as_events(data)
+        try:
+            if messages_wire.read_reply(data, own=False) is not None:
+                return messages_wire.whole_as_events(data)
+        except MISSHAPEN:
+            pass  # said below
+        raise bad_reply(where, "JSON that holds no answer", event.data)
 
 
 _NOTHING = Chunk()

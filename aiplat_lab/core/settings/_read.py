@@ -98,9 +98,10 @@ def _check(settings: Settings, source: str) -> None:
     """What one key alone cannot show: references between tables, key references, scopes, the time zone."""
     for name, provider in settings.providers.items():
         scheme = provider.api_key.partition(":")[0]
-        if provider.api_key and scheme not in {"keyring", "env", "file"}:
+        if provider.api_key and scheme not in {"keyring", "env", "file", "command"}:
             raise ConfigError(
-                f"{source}: providers.{name}.api_key must be a reference, keyring:NAME, env:NAME or file:PATH, never the key itself"
+                f"{source}: providers.{name}.api_key must be a reference, keyring:NAME, env:NAME, file:PATH or command:PROGRAM …, "
+                "never the key itself"
             )
     for name, model in settings.models.items():
         if not model.deployments:
