@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from http.cookiejar import CookieJar
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -38,6 +38,14 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _FAILURES: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) + (
     (aiohttp.ClientError,) if aiohttp else ()
 )
+
+
+class Form(NamedTuple):
+    """A file to upload, with the fields beside it."""
+
+    name: str
+    data: bytes
+    fields: Mapping[str, str] = {}
 
 
 class Endpoint:
@@ -110,6 +118,26 @@ class Endpoint:
             raw = await exchange.whole(response)
         return exchange.json_object(raw, response)
 
+    async def send_json(self, path: str, body: Mapping[str, Json], *, timeout_s: float = 300.0) -> dict[str, Json]:
+        """The JSON object that answers a POST which is no call of a model; errors as `post`."""
+        exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
+        async with exchange.send("POST", path, body) as response:
+            raw = await exchange.whole(response)
+        return exchange.json_object(raw, response)
+
+    async def fetch(self, method: str, path: str, *, form: Form | None = None, timeout_s: float = 300.0) -> bytes:
+        """What a request gives that is no call of a model, such as a file; errors as `post`.
+
+        Args:
+            method: `GET`, `POST` or `DELETE`.
+            path: below the base URL.
+            form: a file to send, with fields beside it.
+            timeout_s: seconds for all of it.
+        """
+        exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
+        async with exchange.send(method, path, None, form=form) as response:
+            return await exchange.whole(response)
+
     @asynccontextmanager
     async def events(
         self, path: str, body: Mapping[str, Json], *, request: Request, deployment: Deployment
@@ -159,13 +187,16 @@ class Endpoint:
         """Makes the next call read the key anew."""
         self._kept_key = None
 
-    def build(self, method: str, path: str, body: Mapping[str, Json] | None, key: str) -> httpx.Request:
+    def build(self, method: str, path: str, body: Mapping[str, Json] | None, key: str, form: Form | None = None) -> httpx.Request:
         """The HTTP request, ready to send."""
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = self._base.copy_with(path=self._base.path.rstrip("/") + path)
         content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         headers = {**self._headers, **(self._auth(key) if key else {})}
+        if form is not None:
+            del headers["Content-Type"]  # the form says its own, with its boundary
+            return self.client().build_request(method, url, data=dict(form.fields), files={"file": (form.name, form.data)}, headers=headers)
         return self.client().build_request(method, url, content=content, headers=headers)
 
     def client(self) -> httpx.AsyncClient:
@@ -244,10 +275,12 @@ class _Exchange:
         self._key = ""
 
     @asynccontextmanager
-    async def send(self, method: str, path: str, body: Mapping[str, Json] | None) -> AsyncIterator[httpx.Response]:
+    async def send(
+        self, method: str, path: str, body: Mapping[str, Json] | None, *, form: Form | None = None
+    ) -> AsyncIterator[httpx.Response]:
         """The response with its head read and its status 200; the connection is closed or given back at the end."""
         self._key = await self._endpoint.key()
-        request = self._endpoint.build(method, path, body, self._key)
+        request = self._endpoint.build(method, path, body, self._key, form)
         client = self._endpoint.client()
         try:
             async with self._patience():
