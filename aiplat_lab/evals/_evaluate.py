@@ -150,7 +150,7 @@ def evaluate(
     return _carry_out(known, plan, new=resume is None, batch=batch, tell=_teller(progress))
 
 
-def _carry_out(client: Client, plan: Plan, *, new: bool, batch: bool, tell: Callable[[Progress], None]) -> Run:
+def _carry_out(client: Client, plan: Plan, *, new: bool, batch: bool = False, tell: Callable[[Progress], None]) -> Run:
     costs = _plan.need_price(client, plan)
     prior: dict[tuple[str, int], Mapping[str, Any]] = {}
     paid: dict[str, Decimal] = {}
