@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from aiplat_lab.cli import (
+    _batch,
     _bench,
     _doctor,
     _evals,
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         _scan,
         _prompts,
         _evals,
+        _batch,
         _bench,
         _ledger,
         _reading,

@@ -355,7 +355,7 @@ class Price:
     """None charges reasoning as output."""
     cache_write_1h_usd_per_mtok: Decimal | None = None
     """None charges what is kept for an hour as other writes."""
-    other_usd: Mapping[str, Decimal] = field(default_factory=dict)
+    other_usd: Mapping[str, Decimal] = field(default_factory=dict, hash=False)
     """US dollars for one of each unit of `Usage.other`; a token of a part of `TOKEN_PARTS` too."""
     service_tier: str = ""
     """The tier that these are the prices of; empty is the standard one."""

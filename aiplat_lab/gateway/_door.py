@@ -23,6 +23,7 @@ from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
 from aiplat_lab.gateway._metrics import Metrics
 from aiplat_lab.gateway._prompt_files import PromptFiles
+from aiplat_lab.gateway.batch import Batches
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
 from aiplat_lab.gateway.schedule import Scheduler
@@ -83,6 +84,8 @@ class Door:
     """Held while a record is written that must be the first of its id."""
     scheduler: Scheduler | None = None
     """What keeps the schedules."""
+    batches: Batches | None = None
+    """What keeps the batches."""
     prompt_files: PromptFiles = field(init=False)
     """The saved prompts as files of this home."""
     active: int = 0

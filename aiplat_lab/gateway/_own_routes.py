@@ -94,7 +94,7 @@ _KEY: Fields = {"models": (list, "a list of names of models")}
 _WHO: Fields = {f.name: (dict, "an object of texts") if f.name == "tags" else (str, "a text") for f in fields(Attribution)}
 
 
-def _request(body: Mapping[str, Json]) -> Request:
+def read_request(body: Mapping[str, Json]) -> Request:
     """The request that a body holds.
 
     Raises:
@@ -114,7 +114,7 @@ def _request(body: Mapping[str, Json]) -> Request:
 
 async def create_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/calls`: a request in our own shape; a stream is answered with lines of JSON."""
-    asked = _request(await read_json(request))
+    asked = read_request(await read_json(request))
     if not caller.owner:
         if caller.key is None:
             raise AuthRefused("a virtual key is missing", policy="auth")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,6 +19,7 @@ from aiplat_lab.core.errors import (
     CallRefused,
     ConfigError,
     LedgerError,
+    UnknownCall,
     UnknownModel,
     UsageError,
     did_you_mean,
@@ -77,6 +78,8 @@ class Gateway:
             self._route.speeds.fold(
                 ledger.view_rows("speed_by_deployment", {}), [one for all_ in self._deployments.values() for one in all_]
             )
+        self.elsewhere: Callable[[str], str] = lambda call_id: ""
+        """Says where a call waits that is under way but not here, such as in a batch; an empty text for any other."""
         if any(provider.kind != "local" for provider in settings.providers.values()):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
@@ -149,6 +152,45 @@ class Gateway:
             if count is not None:
                 return int(await count(call.request, deployment))
         return None
+
+    # --- calls that wait elsewhere, such as in a batch --------------------------------------------------------------
+
+    def open_call(self, request: Request, *, started_at: datetime | None = None) -> Call:
+        """A call that nobody waits for here: `judge` it, and `close_call` it when its answer has come."""
+        call = Call(request=self._prompts.named(request), started_at=started_at or self._clock(), deployments=self._behind(request.model))
+        call.state["request_hash"] = request_document(request).hash
+        call.state["began"] = asyncio.get_running_loop().time() - (self._clock() - call.started_at).total_seconds()
+        return call
+
+    async def judge(self, call: Call, *, without: Collection[str] = ()) -> None:
+        """Passes the call through the policies, but for those named.
+
+        Raises:
+            AiplatError: one says no.
+        """
+        await self._before(call, [policy for policy in self._policies if policy.name not in without])
+
+    async def close_call(self, call: Call, *, error: BaseException | None = None) -> None:
+        """Books and records a call that `open_call` gave, with its answer in `call.response` or the error that it ended with."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a call needs a running task")
+        trip = Trip(call, float(call.state["began"]), request_document(call.request), task, task.cancelling())
+        if error is not None:
+            self._failed(trip, error)
+        await self._end(trip)
+
+    def provider(self, name: str) -> Provider:
+        """The provider of that name.
+
+        Raises:
+            ConfigError: it cannot be made.
+        """
+        return self._provider(name)
+
+    def deployments(self, model: str) -> tuple[Deployment, ...]:
+        """What a model's name stands for; empty if unknown."""
+        return self._behind(model)
 
     def cancel(self, call_id: str) -> bool:
         """Stops a call in flight and closes its connection to the provider; false when there is no such call."""
@@ -225,6 +267,8 @@ class Gateway:
         """The answer to a call that was begun before under the same id; None for a new one."""
         if not is_id(request.call_id):
             raise UsageError(f"{request.call_id!r} is not a call id; leave it out, or send a UUIDv7")
+        if where := self.elsewhere(request.call_id):
+            raise UnknownCall(f"the call {request.call_id} waits in {where}; its answer is there when that is over")
         while True:
             trip = self._trips.get(request.call_id)
             if trip is not None:

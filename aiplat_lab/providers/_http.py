@@ -48,6 +48,14 @@ class Sign(Protocol):
         ...
 
 
+class Form(NamedTuple):
+    """A file to upload, with the fields beside it."""
+
+    name: str
+    data: bytes
+    fields: Mapping[str, str] = {}
+
+
 class Endpoint:
     """Where one provider is reached.
 
@@ -137,6 +145,26 @@ class Endpoint:
             raw = await exchange.whole(response)
         return exchange.json_object(raw, response)
 
+    async def send_json(self, path: str, body: Mapping[str, Json], *, timeout_s: float = 300.0) -> dict[str, Json]:
+        """The JSON object that answers a POST which is no call of a model; errors as `post`."""
+        exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
+        async with exchange.send("POST", path, body) as response:
+            raw = await exchange.whole(response)
+        return exchange.json_object(raw, response)
+
+    async def fetch(self, method: str, path: str, *, form: Form | None = None, timeout_s: float = 300.0) -> bytes:
+        """What a request gives that is no call of a model, such as a file; errors as `post`.
+
+        Args:
+            method: `GET`, `POST` or `DELETE`.
+            path: below the base URL.
+            form: a file to send, with fields beside it.
+            timeout_s: seconds for all of it.
+        """
+        exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
+        async with exchange.send(method, path, None, form=form) as response:
+            return await exchange.whole(response)
+
     @asynccontextmanager
     async def events(
         self,
@@ -176,7 +204,13 @@ class Endpoint:
         self._kept.forget()
 
     def build(
-        self, method: str, path: str, body: Mapping[str, Json] | None, key: str, more: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Json] | None,
+        key: str,
+        more: Mapping[str, str] | None = None,
+        form: Form | None = None,
     ) -> httpx.Request:
         """The HTTP request, ready to send."""
         url = self._urls.get(path)
@@ -191,6 +225,9 @@ class Endpoint:
         headers = {**self._headers, **(self._auth(key) if key and self._sign is None else {}), **(more or {})}
         if self._sign is not None and key:
             headers.update(self._sign(method, url, content or b"", key))
+        if form is not None:
+            del headers["Content-Type"]  # the form says its own, with its boundary
+            return self.client().build_request(method, url, data=dict(form.fields), files={"file": (form.name, form.data)}, headers=headers)
         return self.client().build_request(method, url, content=content, headers=headers)
 
     def client(self) -> httpx.AsyncClient:
@@ -277,7 +314,7 @@ class _Exchange:
 
     @asynccontextmanager
     async def send(
-        self, method: str, path: str, body: Mapping[str, Json] | None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: Mapping[str, Json] | None, headers: Mapping[str, str] | None = None, *, form: Form | None = None
     ) -> AsyncIterator[httpx.Response]:
         """The response with its head read and its status 200; the connection is closed or given back at the end."""
         endpoint = self._endpoint
@@ -286,7 +323,7 @@ class _Exchange:
             referred = {name: kept.before + await kept.key.get() for name, kept in endpoint.kept_headers.items()}
             self._secrets = tuple(referred.values())
             headers = {**(headers or {}), **referred}
-        request = endpoint.build(method, path, body, self._key, headers)
+        request = endpoint.build(method, path, body, self._key, headers, form)
         client = endpoint.client()
         try:
             async with self._patience():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
+from aiplat_lab.core.batches import BatchAnswer, BatchState
 from aiplat_lab.core.errors import ProviderError
 from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response
 from aiplat_lab.providers import _anthropic_wire as messages_wire
+from aiplat_lab.providers._batches import AnthropicBatches
 from aiplat_lab.providers._failures import bad_reply, cut_off, failure, from_error_object
 from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._sse import Event
@@ -36,6 +39,8 @@ class Anthropic:
     """
 
     wire: ClassVar[str] = messages_wire.MESSAGES
+    batches = True
+    """Whether it has a batch API here."""
     lacks: ClassVar[frozenset[str]] = frozenset({"n", "logprobs", "seed", "audio", "embeddings"})
     """What the format cannot say; asked alone, without routing, it leaves out what an answer can do without, and flags it."""
 
@@ -48,6 +53,7 @@ class Anthropic:
             auth=lambda key: {"x-api-key": key},
             headers={"anthropic-version": VERSION},
         )
+        self._batches = AnthropicBatches(self._endpoint, partial(messages_wire.read_reply, own=False))
 
     async def chat(self, request: Request, deployment: Deployment) -> Response:
         """The whole answer."""
@@ -88,6 +94,24 @@ class Anthropic:
         if not isinstance(data.get("input_tokens"), int):
             raise self._no_answer(data, deployment)
         return int(data["input_tokens"])
+
+    async def submit_batch(self, batch_id: str, requests: Sequence[Request], deployment: Deployment) -> str:
+        """Hands the requests in as one batch; gives its name there."""
+        bodies = {one.call_id: self._body(one, deployment, stream=False).data for one in requests}
+        return await self._batches.submit(batch_id, bodies, self._endpoint.where(deployment.model))
+
+    async def batch_state(self, remote_id: str, deployment: Deployment) -> BatchState:
+        """How far the batch is."""
+        return await self._batches.state(remote_id, self._endpoint.where(deployment.model))
+
+    async def batch_answers(self, remote_id: str, deployment: Deployment) -> list[BatchAnswer]:
+        """What has come of a batch that is over."""
+        found = await self._batches.answers(remote_id, self._endpoint.where(deployment.model))
+        return [one.of(self._name, deployment.region) for one in found]
+
+    async def cancel_batch(self, remote_id: str, deployment: Deployment) -> None:
+        """Asks the provider to stop the batch."""
+        await self._batches.cancel(remote_id, self._endpoint.where(deployment.model))
 
     async def models(self) -> list[str]:
         """The names of the models that the provider offers to this key."""
