@@ -227,7 +227,9 @@ class Endpoint:
             headers.update(self._sign(method, url, content or b"", key))
         if form is not None:
             del headers["Content-Type"]  # the form says its own, with its boundary
-            return self.client().build_request(method, url, data=dict(form.fields), files={"file": (form.name, form.data)}, headers=headers)
+            made = self.client().build_request(method, url, data=dict(form.fields), files={"file": (form.name, form.data)}, headers=headers)
+            made.read()
+            return made
         return self.client().build_request(method, url, content=content, headers=headers)
 
     def client(self) -> httpx.AsyncClient:
