@@ -16,10 +16,11 @@ Change: TypeAlias = Callable[[str, bool], str]
 MAX_DEPTH = 100
 _MAX_INSIDE = 3
 """How deep JSON within a text within JSON is followed."""
-_FIXED = frozenset(
-    {"role", "type", "model", "signature", "thoughtSignature", "thought_signature", "encrypted_content", "media_type", "mimeType"}
-)
-"""Words of a wire, and what its service signed or encrypted: nobody's text."""
+_WORDS = frozenset({"role", "type", "model", "media_type", "mimeType", "mime_type"})
+"""Fields whose text is a word of the wire, where it looks like one."""
+_OPAQUE = frozenset({"signature", "thoughtSignature", "thought_signature", "encrypted_content"})
+"""What a service signed or encrypted: nobody's text."""
+_LOG_PROBS = frozenset({"logprobs", "logprobsResult"})
 _ENCODED = frozenset({"arguments", "partial_json"})
 """Fields whose text is JSON."""
 _BINARY = frozenset({"media_type", "mime_type", "mimeType", "format"})
@@ -98,7 +99,7 @@ def _mapping(value: Mapping[str, Json], change: Change, depth: int) -> Mapping[s
     found: dict[str, Json] = {}
     same = True
     for key, item in value.items():
-        if key in _FIXED and isinstance(item, str):
+        if isinstance(item, str) and (key in _OPAQUE or (key in _WORDS and _is_word(item))):
             found[key] = item
             continue
         bytes_of = binary and key == "data" and isinstance(item, str)
@@ -107,6 +108,17 @@ def _mapping(value: Mapping[str, Json], change: Change, depth: int) -> Mapping[s
         same = same and new is item and name == key
         found[name] = new
     return value if same else found
+
+
+def _is_word(text: str) -> bool:
+    return text.replace("-", "_").replace(".", "_").replace("/", "_").replace(":", "_").isidentifier()
+
+
+def without_log_probs(body: Json) -> Json:
+    """The body without the probabilities of its tokens, which spell out what was replaced in the text beside them."""
+    if isinstance(body, Mapping):
+        return {key: None if key in _LOG_PROBS else without_log_probs(value) for key, value in body.items()}
+    return [without_log_probs(value) for value in body] if isinstance(body, list) else body
 
 
 def _text(text: str, change: Change, *, encoded: bool) -> str:
