@@ -183,7 +183,8 @@ def test_placeholders_are_one_for_one() -> None:
 
 def test_bytes_and_words_of_the_wire_are_left_alone() -> None:
     given = {
-        "type": "a@b.com",
+        "type": "text_delta",
+        "signature": "a@b.com",
         "source": {"media_type": "image/png", "data": "a@b.com"},
         "url": "data:text/plain;base64,a@b.com",
         "note": "a@b.com",
