@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
@@ -20,6 +21,8 @@ _WORDS = frozenset({"role", "type", "model", "media_type", "mimeType", "mime_typ
 """Fields whose text is a word of the wire, where it looks like one."""
 _OPAQUE = frozenset({"signature", "thoughtSignature", "thought_signature", "encrypted_content"})
 """What a service signed or encrypted: nobody's text."""
+_BASE64, _LONG = re.compile("[A-Za-z0-9+/]+={0,2}"), 1_000
+"""So much without a space or a stop is bytes, and no detector finds anything within it."""
 _LOG_PROBS = frozenset({"logprobs", "logprobsResult"})
 _ENCODED = frozenset({"arguments", "partial_json"})
 """Fields whose text is JSON."""
@@ -87,7 +90,9 @@ def changed(value: Json, change: Change, *, encoded: bool = False, depth: int = 
     if not isinstance(value, Mapping | list | tuple):
         return value
     if depth > MAX_DEPTH:
-        raise ContentRefused(f"the request is nested deeper than {MAX_DEPTH} levels, so that it cannot be looked through", policy="redact")
+        raise ContentRefused(
+            f"what was sent is nested deeper than {MAX_DEPTH} levels, so that it cannot be looked through", policy="redact"
+        )
     if isinstance(value, Mapping):
         return _mapping(value, change, depth)
     items = [changed(item, change, encoded=encoded, depth=depth + 1) for item in value]
@@ -114,15 +119,19 @@ def _is_word(text: str) -> bool:
     return text.replace("-", "_").replace(".", "_").replace("/", "_").replace(":", "_").isidentifier()
 
 
-def without_log_probs(body: Json) -> Json:
+def without_log_probs(body: Json, *, depth: int = 0) -> Json:
     """The body without the probabilities of its tokens, which spell out what was replaced in the text beside them."""
+    if depth > MAX_DEPTH:
+        return body
     if isinstance(body, Mapping):
-        return {key: None if key in _LOG_PROBS else without_log_probs(value) for key, value in body.items()}
-    return [without_log_probs(value) for value in body] if isinstance(body, list) else body
+        return {key: None if key in _LOG_PROBS else without_log_probs(value, depth=depth + 1) for key, value in body.items()}
+    return [without_log_probs(value, depth=depth + 1) for value in body] if isinstance(body, list) else body
 
 
 def _text(text: str, change: Change, *, encoded: bool) -> str:
     if not text or (text.startswith("data:") and ";base64," in text[:200]):
+        return text
+    if len(text) >= _LONG and _BASE64.fullmatch(text):
         return text
     if "\\" in text and (encoded or looks_like_json(text)):
         return _inside(text, change)

@@ -203,7 +203,10 @@ class Redact:
         answer = call.recorded_response or call.response or (Response(text="".join(call.partial)) if call.partial else None)
         if answer is not None:
             seen.answer = Examination(self._output, self._own, Vault(), back=False)
-            changed_response(replace(answer, body=None), seen.answer.change)
+            try:
+                changed_response(replace(answer, body=None), seen.answer.change)
+            except ContentRefused:
+                call.flags.append("not_looked_through")
 
 
 class Answer:

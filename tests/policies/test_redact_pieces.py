@@ -191,4 +191,6 @@ def test_bytes_and_words_of_the_wire_are_left_alone() -> None:
     }
     found = changed(given, lambda text, encoded: text.replace("a@b.com", "*"))
     assert found == {**given, "note": "*"}
+    blob = "QUJD" * 400
+    assert changed({"bytes": blob}, lambda text, encoded: "changed") == {"bytes": blob}
     assert changed(given["source"], lambda text, encoded: text) is given["source"]
