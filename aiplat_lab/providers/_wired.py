@@ -175,7 +175,8 @@ class Wired:
             raise bad_reply(where, "a piece of a stream that is not JSON", event.data) from None
         if not isinstance(data, dict):
             raise bad_reply(where, f"a JSON {type(data).__name__} within a stream", event.data)
-        error = self._error_in(event, data)
+        with self._reading(deployment, data):
+            error = self._error_in(event, data)
         if error:
             raise from_error_object(where, error)
         return data
