@@ -11,10 +11,9 @@ from aiplat_lab.prices import Prices, cost, reported
 
 _ZERO = Decimal(0)
 _MOST_USD = Decimal(10**9)
-HEDGED = "hedged_calls"
-"""The unit under which a row holds what the answer of a hedge cost beside its own."""
 _BATCH = {"processing": "batch"}
 _HEDGE = "hedge"
+"""The unit under which a row holds what the answer of a hedge cost beside its own."""
 
 
 def book(call: Call, *, prices: Prices, first: Deployment | None) -> None:
@@ -40,38 +39,18 @@ def book(call: Call, *, prices: Prices, first: Deployment | None) -> None:
         if call.response is not None and "no_usage" not in call.response.flags:
             call.flags.append("no_usage")
         return
-    if call.state.get("hedge") is not None:
-        usage = _with_hedge(call, usage, prices)
     call.cost_usd = _cost(usage, call.price)
-<<<<<<< HEAD
     told = reported(usage, call.deployment.provider) if call.cost_usd is None else None
     if told is not None:
-        call.price, call.cost_usd = told.price, told.cost_usd
-        call.response = replace(call.response, usage=told.usage) if call.response is not None else None
-=======
+        usage, call.price, call.cost_usd = told
+        call.response = replace(call.response, usage=usage) if call.response is not None else None
     if call.state.get("hedge") is not None and call.cost_usd is not None:
         _add_hedge(call, usage, prices=prices)
->>>>>>> money
     if call.cost_usd is None:
         call.flags.append("no_price")
     call.baseline_cost_usd = _baseline(call, usage, prices=prices, first=first)
 
 
-<<<<<<< HEAD
-def _with_hedge(call: Call, usage: Usage, prices: Prices) -> Usage:
-    """The usage with the answer of a second deployment in it that came at the same time: both are paid, and the row says so."""
-    deployment, also = call.state["hedge"]
-    paid = _cost(also, prices.of(deployment, call.started_at, usage=also))
-    call.flags.append("hedge_billed")
-    if call.price is None or paid is None:
-        call.price = None
-        return usage
-    call.price = replace(call.price, other_usd={**call.price.other_usd, HEDGED: paid})
-    usage = replace(usage, other={**usage.other, HEDGED: 1})
-    if call.response is not None:
-        call.response = replace(call.response, usage=usage)
-    return usage
-=======
 def _add_hedge(call: Call, usage: Usage, *, prices: Prices) -> None:
     """Adds what a second deployment charges that answered at the same time: a unit of the row, so that the row still prices itself."""
     deployment, used = call.state["hedge"]
@@ -87,7 +66,6 @@ def _add_hedge(call: Call, usage: Usage, *, prices: Prices) -> None:
         call.response = replace(call.response, usage=both)
     else:
         call.state["usage"] = both
->>>>>>> money
 
 
 def _baseline(call: Call, usage: Usage, *, prices: Prices, first: Deployment | None) -> Decimal | None:

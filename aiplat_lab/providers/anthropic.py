@@ -15,11 +15,8 @@ from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response
 from aiplat_lab.providers import _anthropic_wire as messages_wire
-<<<<<<< HEAD
 from aiplat_lab.providers._batches import AnthropicBatches
-=======
 from aiplat_lab.providers._chat_shape import sound
->>>>>>> wires
 from aiplat_lab.providers._failures import bad_reply, cut_off, failure, from_error_object
 from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._sse import Event

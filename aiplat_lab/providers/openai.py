@@ -17,11 +17,8 @@ from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import SETTINGS_FILE, ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response, Usage
 from aiplat_lab.providers import _openai_wire as openai_wire
-<<<<<<< HEAD
 from aiplat_lab.providers._batches import OpenAIBatches
-=======
 from aiplat_lab.providers._chat_shape import sound
->>>>>>> wires
 from aiplat_lab.providers._failures import Where, bad_reply, cut_off, from_error_object
 from aiplat_lab.providers._hosts import Host
 from aiplat_lab.providers._http import Endpoint, drain
