@@ -32,6 +32,7 @@ from aiplat_lab.gateway._door import (
     send_events,
     wanted,
 )
+from aiplat_lab.gateway._metrics import breaker_text
 from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway._prompt_files import KINDS as PROMPT_KINDS
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
@@ -93,7 +94,7 @@ _KEY: Fields = {"models": (list, "a list of names of models")}
 _WHO: Fields = {f.name: (dict, "an object of texts") if f.name == "tags" else (str, "a text") for f in fields(Attribution)}
 
 
-def _request(body: Mapping[str, Json]) -> Request:
+def read_request(body: Mapping[str, Json]) -> Request:
     """The request that a body holds.
 
     Raises:
@@ -113,7 +114,7 @@ def _request(body: Mapping[str, Json]) -> Request:
 
 async def create_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/calls`: a request in our own shape; a stream is answered with lines of JSON."""
-    asked = _request(await read_json(request))
+    asked = read_request(await read_json(request))
     if not caller.owner:
         if caller.key is None:
             raise AuthRefused("a virtual key is missing", policy="auth")
@@ -366,6 +367,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "http": address.http if address else "",
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
+            "breakers": plain(door.gateway.breakers()),
             "providers": [{"name": name, "kind": one.kind, "region": one.region} for name, one in settings.providers.items()],
             "schedules": door.scheduler.state() if door.scheduler is not None else None,
             "incidents": [*trouble, *door.news()],
@@ -394,7 +396,8 @@ async def metrics(door: Door, request: web.Request, caller: Caller) -> web.Strea
         ),
         "aiplat_ledger_seq": ("Number of the newest row of the ledger.", float(door.ledger.head.seq)),
     }
-    return web.Response(text=door.metrics.text(gauges), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    text = door.metrics.text(gauges) + breaker_text(door.gateway.breakers())
+    return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def _size(folder: Path) -> int:

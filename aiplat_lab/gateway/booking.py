@@ -7,12 +7,13 @@ from decimal import Decimal
 
 from aiplat_lab.core.types import Call, Deployment, Price, Usage
 from aiplat_lab.policies.budget import may_have_cost
-from aiplat_lab.prices import Prices, cost
+from aiplat_lab.prices import Prices, cost, reported
 
 _ZERO = Decimal(0)
 _MOST_USD = Decimal(10**9)
 _BATCH = {"processing": "batch"}
 _HEDGE = "hedge"
+"""The unit under which a row holds what the answer of a hedge cost beside its own."""
 
 
 def book(call: Call, *, prices: Prices, first: Deployment | None) -> None:
@@ -38,7 +39,12 @@ def book(call: Call, *, prices: Prices, first: Deployment | None) -> None:
         if call.response is not None and "no_usage" not in call.response.flags:
             call.flags.append("no_usage")
         return
-    own = call.cost_usd = _cost(usage, call.price)
+    call.cost_usd = _cost(usage, call.price)
+    told = reported(usage, call.deployment.provider) if call.cost_usd is None else None
+    if told is not None:
+        usage, call.price, call.cost_usd = told
+        call.response = replace(call.response, usage=usage) if call.response is not None else None
+    own = call.cost_usd
     if call.state.get("hedge") is not None and call.cost_usd is not None:
         _add_hedge(call, usage, prices=prices)
     if call.cost_usd is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from aiplat_lab.core.types import TOKEN_CLASSES, Usage
 
@@ -41,13 +42,14 @@ class Counted:
 
 def _later(before: Usage, usage: Usage) -> Usage:
     """A later running total, with what an earlier one told and this one leaves out."""
-    kept: dict[str, int] = {}
+    kept: dict[str, Any] = {}  # Any: counts of tokens
     if before.total_input_tokens and usage.total_input_tokens in (0, before.total_input_tokens) and not _split(usage):
         kept |= {name: getattr(before, name) for name in _INPUT}
     if before.total_output_tokens == usage.total_output_tokens and not usage.reasoning_tokens:
         kept |= {name: getattr(before, name) for name in _OUTPUT}
     other = {unit: max(before.other.get(unit, 0), usage.other.get(unit, 0)) for unit in {**before.other, **usage.other}}
-    return replace(usage, **kept, other=other, service_tier=usage.service_tier or before.service_tier)
+    told = before.reported_usd if usage.reported_usd is None else usage.reported_usd
+    return replace(usage, **kept, other=other, service_tier=usage.service_tier or before.service_tier, reported_usd=told)
 
 
 def _split(usage: Usage) -> bool:
@@ -56,5 +58,7 @@ def _split(usage: Usage) -> bool:
 
 def _plus(one: Usage, other: Usage) -> Usage:
     units = {unit: one.other.get(unit, 0) + other.other.get(unit, 0) for unit in {**one.other, **other.other}}
-    sums = {name: getattr(one, name) + getattr(other, name) for name in (*TOKEN_CLASSES, "cache_write_1h_tokens")}
-    return Usage(**sums, other=units, service_tier=other.service_tier or one.service_tier)
+    sums: dict[str, Any] = {name: getattr(one, name) + getattr(other, name) for name in (*TOKEN_CLASSES, "cache_write_1h_tokens")}
+    return Usage(
+        **sums, other=units, service_tier=other.service_tier or one.service_tier, reported_usd=other.reported_usd or one.reported_usd
+    )

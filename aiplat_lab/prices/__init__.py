@@ -4,6 +4,7 @@ from aiplat_lab.prices._book import Held, Prices, price_for
 from aiplat_lab.prices._cost import COST_PLACES, UNIT_PLACES, cost, reprice, unpriced_units
 from aiplat_lab.prices._frozen import differences, frozen
 from aiplat_lab.prices._list import Rates, load
+from aiplat_lab.prices._reported import Reported, reported
 
 __all__ = [
     "COST_PLACES",
@@ -11,11 +12,13 @@ __all__ = [
     "Held",
     "Prices",
     "Rates",
+    "Reported",
     "cost",
     "differences",
     "frozen",
     "load",
     "price_for",
+    "reported",
     "reprice",
     "unpriced_units",
 ]

@@ -24,6 +24,8 @@ class GatewaySettings:
     """The largest request that is taken, in megabytes."""
     transport: str = "aiohttp"
     """How requests travel to providers: `aiohttp`, `httpx`, or the name of a plug-in."""
+    batch_poll_s: float = 60.0
+    """Seconds between two looks at an open batch."""
     queue_s: float = 30.0
     """The longest a call waits for a place under a limit, in seconds, unless its own time limit is shorter."""
     retry_share: float = 0.2

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiplat_lab.core.errors import QueryError, did_you_mean
-from aiplat_lab.ledger.views import _audit, _costs, _evals, _experiments, _money, _prompts, _schedules
+from aiplat_lab.ledger.views import _audit, _batches, _costs, _evals, _experiments, _money, _prompts, _schedules
 from aiplat_lab.ledger.views._view import FILTERS, Query, View
 
 __all__ = ["FILTERS", "VIEWS", "Query", "View", "find_view"]
@@ -20,6 +20,7 @@ VIEWS: Mapping[str, View] = {
     **_experiments.VIEWS,
     **_evals.VIEWS,
     **_schedules.VIEWS,
+    **_batches.VIEWS,
     **_audit.VIEWS,
 }
 
