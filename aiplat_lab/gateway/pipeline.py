@@ -176,6 +176,11 @@ class Gateway:
         if task is None:
             raise RuntimeError("a call needs a running task")
         trip = Trip(call, float(call.state["began"]), request_document(call.request), task, task.cancelling())
+        try:
+            for answered in self._answered if error is None else ():
+                await answered(call)
+        except AiplatError as refused:
+            error = refused
         if error is not None:
             self._failed(trip, error)
         await self._end(trip)
