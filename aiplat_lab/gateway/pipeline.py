@@ -29,14 +29,15 @@ from aiplat_lab.core.errors import (
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import find
-from aiplat_lab.core.settings import Settings, secret
+from aiplat_lab.core.settings import Settings, present
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Price, Provider, Request, Response, Usage, utc_now
+from aiplat_lab.gateway.fence import fenced
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, make
+from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, Residency, make
 from aiplat_lab.policies.budget import may_have_cost
 from aiplat_lab.prices import Prices, cost, load
 
@@ -115,6 +116,7 @@ class Gateway:
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
+        self._residency = next(policy for policy in self._policies if isinstance(policy, Residency))
         self._route = Route(self._provider, gate=self._limits, clock=clock)
         self._trips: dict[str, _Trip] = {}
         self._memory = Memory(ledger, clock=clock)
@@ -167,6 +169,15 @@ class Gateway:
         finally:
             await self._end(trip)
         return call.answer()
+
+    async def refuse(self, request: Request, error: CallRefused) -> None:
+        """Records a call that was refused before it came here, and raises `error` with the call's id."""
+        trip = self._begin(request)
+        trip.call.policy = error.policy
+        try:
+            raise self._failed(trip, error)
+        finally:
+            await self._end(trip)
 
     def stream(self, request: Request) -> Stream:
         """The answer in pieces: `async with gateway.stream(request) as pieces: async for chunk in pieces: …`.
@@ -357,7 +368,7 @@ class Gateway:
         provider = self._providers.get(name)
         if provider is None:
             settings = self._settings.providers[name]
-            provider = self._providers[name] = find("provider", settings.kind)(name, settings)
+            provider = self._providers[name] = fenced(find("provider", settings.kind)(name, settings), self._residency)
         return provider
 
     def _available(self, deployment: Deployment) -> bool:
@@ -365,11 +376,9 @@ class Gateway:
         settings = self._settings.providers[deployment.provider]
         try:
             find("provider", settings.kind)
-            if not settings.api_key.startswith("keyring:"):
-                secret(settings.api_key)
         except ConfigError:
             return False
-        return True
+        return present(settings.api_key)
 
     def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
         price = self._prices.of(deployment, now)

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from aiplat_lab.core.errors import AiplatError, GatewayUnavailable
-from aiplat_lab.core.settings import Home, Settings
+from aiplat_lab.core.settings import Home, Settings, enter
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.gateway._door import Door
@@ -48,6 +48,7 @@ def run(home: Home, *, background: bool) -> int:
     failed: AiplatError | None = None
     try:
         home.create()
+        enter(home)  # references to the vault, and what is started from here, mean this home
         settings = home.load()
         lock = _only_one(home)
         ledger = Ledger.open(home, durability=settings.gateway.durability)

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -39,13 +39,16 @@ from aiplat_lab.core.errors import (
     redact,
 )
 from aiplat_lab.core.settings import Home
-from aiplat_lab.gateway import _anthropic_face, _openai_face, _own_routes, _responses_face
+from aiplat_lab.core.types import Request
+from aiplat_lab.gateway import _anthropic_face, _key_routes, _openai_face, _own_routes, _responses_face
 from aiplat_lab.gateway._anthropic_face import AnthropicFace
-from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
+from aiplat_lab.gateway._door import Caller, Door, Face, Fault, attribution, json_reply, read_json
 from aiplat_lab.gateway._openai_face import OpenAIFace
 from aiplat_lab.gateway._own_routes import OwnFace
+from aiplat_lab.gateway._threshold import WILDCARD, Threshold, is_loopback
 from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
 from aiplat_lab.gateway.row import error_type
+from aiplat_lab.policies import ROLES, Key, Role
 
 logger = logging.getLogger(__name__)
 
@@ -58,49 +61,58 @@ MEGABYTE = 1_000_000
 
 
 class Access(NamedTuple):
-    """Who may use a route."""
+    """Who may use a route. The owner's own door opens each of them."""
 
+    roles: frozenset[Role] = frozenset({"owner"})
+    """The roles whose virtual keys open it."""
     everybody: bool = False
     """No key is needed."""
-    keys: bool = False
-    """A virtual key opens it; otherwise only the owner's socket does."""
     quiet: bool = False
     """A look from outside, which does not keep an idle gateway alive."""
+    calls: bool = False
+    """It asks a model, so that a known key that may not is a refused call in the ledger."""
 
 
-_KEYS = Access(keys=True)
+_EVERY_ROLE: frozenset[Role] = frozenset(ROLES)
+_CALLERS = _EVERY_ROLE - {"auditor"}
+_CALLS = Access(_CALLERS, calls=True)
+_COUNTS = Access(_CALLERS)
+_KEYS = Access(_EVERY_ROLE)
+_READERS = Access(frozenset({"owner", "auditor"}))
+_KEYKEEPERS = Access(frozenset({"owner", "maintainer"}))
 _OWNER = Access()
 _OPENAI, _ANTHROPIC, _OWN = OpenAIFace(), AnthropicFace(), OwnFace()
 
 ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
-    ("POST", "/v1/chat/completions", _openai_face.chat, _OPENAI, _KEYS),
-    ("POST", "/v1/embeddings", _openai_face.embeddings, _OPENAI, _KEYS),
-    ("POST", "/v1/responses", _responses_face.responses, _OPENAI, _KEYS),
+    ("POST", "/v1/chat/completions", _openai_face.chat, _OPENAI, _CALLS),
+    ("POST", "/v1/embeddings", _openai_face.embeddings, _OPENAI, _CALLS),
+    ("POST", "/v1/responses", _responses_face.responses, _OPENAI, _CALLS),
     ("GET", "/v1/models", _openai_face.models, _OPENAI, _KEYS),
     ("GET", "/v1/models/{name:.+}", _openai_face.model, _OPENAI, _KEYS),
-    ("POST", "/v1/messages", _anthropic_face.messages, _ANTHROPIC, _KEYS),
-    ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _KEYS),
-    ("POST", "/api/calls", _own_routes.create_call, _OWN, _KEYS),
+    ("POST", "/v1/messages", _anthropic_face.messages, _ANTHROPIC, _CALLS),
+    ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _COUNTS),
+    ("POST", "/api/calls", _own_routes.create_call, _OWN, _CALLS),
     ("GET", "/api/calls/{id}", _own_routes.read_call, _OWN, _KEYS),
     ("POST", "/api/calls/{id}/cancel", _own_routes.cancel_call, _OWN, _OWNER),
-    ("POST", "/api/query", _own_routes.query, _OWN, _OWNER),
+    ("POST", "/api/query", _own_routes.query, _OWN, _READERS),
     ("POST", "/api/views/{name}", _own_routes.view, _OWN, _KEYS),
     ("POST", "/api/records", _own_routes.record, _OWN, _OWNER),
     ("GET", "/api/prompts", _own_routes.prompts, _OWN, _KEYS),
     ("GET", "/api/prompts/{reference}", _own_routes.prompt, _OWN, _KEYS),
     ("GET", "/api/status", _own_routes.status, _OWN, _KEYS),
     ("GET", "/api/models", _own_routes.models, _OWN, _KEYS),
-    ("POST", "/api/keys", _own_routes.create_key, _OWN, _OWNER),
-    ("GET", "/api/keys", _own_routes.list_keys, _OWN, _OWNER),
-    ("POST", "/api/keys/{id}/revoke", _own_routes.revoke_key, _OWN, _OWNER),
-    ("GET", "/api/budgets", _own_routes.budgets, _OWN, _OWNER),
+    ("POST", "/api/keys", _key_routes.create_key, _OWN, _KEYKEEPERS),
+    ("GET", "/api/keys", _key_routes.list_keys, _OWN, Access(_KEYKEEPERS.roles | _READERS.roles)),
+    ("POST", "/api/keys/{id}/revoke", _key_routes.revoke_key, _OWN, _KEYKEEPERS),
+    ("POST", "/api/keys/{id}/rotate", _key_routes.rotate_key, _OWN, _KEYKEEPERS),
+    ("GET", "/api/budgets", _own_routes.budgets, _OWN, _READERS),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
     ("POST", "/api/snapshot", _own_routes.snapshot, _OWN, _OWNER),
     ("POST", "/api/export", _own_routes.export, _OWN, _OWNER),
-    ("POST", "/api/verify", _own_routes.verify, _OWN, _OWNER),
+    ("POST", "/api/verify", _own_routes.verify, _OWN, _READERS),
     ("POST", "/api/stop", _own_routes.stop, _OWN, _OWNER),
-    ("GET", "/healthz", _own_routes.healthz, _OWN, Access(everybody=True, quiet=True)),
-    ("GET", "/metrics", _own_routes.metrics, _OWN, Access(keys=True, quiet=True)),
+    ("GET", "/healthz", _own_routes.healthz, _OWN, Access(frozenset(), everybody=True, quiet=True)),
+    ("GET", "/metrics", _own_routes.metrics, _OWN, Access(_EVERY_ROLE, quiet=True)),
 )
 """Every route, with the shape of its errors and who may use it."""
 
@@ -151,96 +163,142 @@ def _status(error: AiplatError) -> int:
             return 404
         return _PROVIDER_STATUS.get(error.reason, 502)
     if isinstance(error, AuthRefused):
-        return 403 if error.call_id or error.details.get("denied") else 401  # the key was good, though not for this
+        known = (error.call_id or error.details.get("denied")) and not error.details.get("dead")
+        return 403 if known else 401  # the key is good, though not for this
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
 # --- the doors --------------------------------------------------------------------------------------------------------
 
 
-def make_app(door: Door, *, owner: bool, token: str = "") -> web.Application:
+def make_app(door: Door, *, owner: bool, token: str = "", threshold: Threshold | None = None) -> web.Application:
     """The routes behind one door.
 
     Args:
         door: the gateway.
         owner: whether whoever comes in is the owner.
         token: what the owner shows at the other door; empty when there is no need.
+        threshold: what every request has to show first; None at a door that no web page can reach.
     """
     limit = door.settings.gateway.max_body_mb * MEGABYTE
     app = web.Application(client_max_size=limit)
     for method, path, route, face, access in ROUTES:
-        app.router.add_route(method, path, _guarded(door, route, face, access, owner=owner, token=token))
-    app.router.add_route("*", "/{path:.*}", _lost(door))
+        guard = _Guard(door, face, access, owner=owner, token=token, threshold=threshold)
+        app.router.add_route(method, path, guard.around(route))
+    app.router.add_route("*", "/{path:.*}", _lost(door, threshold))
     return app
 
 
-def _guarded(
-    door: Door, route: Route, face: Face, access: Access, *, owner: bool, token: str
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The route with its guard: who may come in, the count of what is under way, and every error in the face's shape."""
-    owners = Caller(owner=True)
+class _Guard:
+    """What stands around a route: who may come in, the count of what is under way, and every error in the face's shape."""
 
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        door.active += not access.quiet
+    def __init__(self, door: Door, face: Face, access: Access, *, owner: bool, token: str, threshold: Threshold | None) -> None:
+        self._door = door
+        self._face = face
+        self._access = access
+        self._owner = Caller(owner=True) if owner else None
+        self._token = token.encode()
+        self._threshold = threshold
+
+    def around(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """The route with its guard."""
+        door, face, access = self._door, self._face, self._access
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            door.active += not access.quiet
+            try:
+                if self._threshold is not None:
+                    self._threshold.check(request)
+                return await route(door, request, self._owner or await self._caller(request))
+            except AiplatError as error:
+                return _told(face, fault(error))
+            except web.HTTPRequestEntityTooLarge:
+                mb = door.settings.gateway.max_body_mb
+                large = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
+                return _told(face, Fault(_TOO_LARGE, "too_large", large))
+            except ConnectionError:
+                raise  # the caller has left
+            except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
+                logger.error("%s %s failed", request.method, request.path, exc_info=error)
+                door.incidents.append(f"{request.method} {request.path} failed inside: {redact(str(error))[:200]}")
+                text = f"the gateway failed inside ({type(error).__name__}); {door.home.log_file} has more"
+                return _told(face, fault(AiplatError(text)))
+            finally:
+                if not access.quiet:
+                    door.active -= 1
+                    door.last_active = time.monotonic()
+
+        return guarded
+
+    async def _caller(self, request: web.Request) -> Caller:
+        """Who comes through the door that is open to others.
+
+        Raises:
+            AuthRefused: no key, or one that is no good here.
+        """
+        access, keys = self._access, self._door.gateway.keys
+        if self._token and secrets.compare_digest(request.headers.get("x-aiplat-token", "").encode(), self._token):
+            return Caller(owner=True)
+        if access.everybody:
+            return Caller(owner=False)
+        key = keys.find(_sent_key(request))
         try:
-            caller = owners if owner else _caller(door, request, access, token)
-            return await route(door, request, caller)
-        except AiplatError as error:
-            return _told(face, fault(error))
-        except web.HTTPRequestEntityTooLarge:
-            mb = door.settings.gateway.max_body_mb
-            large = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
-            return _told(face, Fault(_TOO_LARGE, "too_large", large))
-        except ConnectionError:
-            raise  # the caller has left
-        except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
-            logger.error("%s %s failed", request.method, request.path, exc_info=error)
-            door.incidents.append(f"{request.method} {request.path} failed inside: {redact(str(error))[:200]}")
-            text = f"the gateway failed inside ({type(error).__name__}); {door.home.log_file} has more"
-            return _told(face, fault(AiplatError(text)))
-        finally:
-            if not access.quiet:
-                door.active -= 1
-                door.last_active = time.monotonic()
+            keys.live(key.id)
+            if key.role not in access.roles:
+                raise _not_for(key, request, access)
+        except AuthRefused as error:
+            if access.calls:
+                await self._door.refuse(await _tried(request, Caller(owner=False, key=key)), error)
+            raise
+        return Caller(owner=key.role == "owner", key=key)
 
-    return guarded
+
+def _sent_key(request: web.Request) -> str:
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
+
+
+def _not_for(key: Key, request: web.Request, access: Access) -> AuthRefused:
+    if access.calls:
+        text = f"the virtual key {key.name!r} (…{key.last_four}) is an auditor's: it reads and never calls a model"
+    elif access.roles == _OWNER.roles:
+        text = f"{request.path[:80]} is for the owner alone, on the gateway's own machine or with an owner's key"
+    else:
+        text = f"{request.path[:80]} is for {' and '.join(sorted(access.roles))} keys; the key {key.name!r} is a {key.role}'s"
+    return AuthRefused(text, policy="auth", denied=True)
+
+
+async def _tried(request: web.Request, caller: Caller) -> Request:
+    """What is recorded of a call that a key may not make: that it was tried and for which model, not its content."""
+    try:
+        who = attribution(request, caller)
+    except UsageError:
+        who = attribution(request, caller, headers={})
+    model: Any = ""  # Any: JSON
+    if (request.content_length or 0) <= MEGABYTE:
+        try:
+            model = (await read_json(request)).get("model")
+        except UsageError:
+            pass  # that a key was tried counts, whatever came with it
+    return Request(model=model if isinstance(model, str) else "", attribution=who)
 
 
 def _told(face: Face, told: Fault) -> web.Response:
     return json_reply(face.fault_body(told), status=told.status, headers=told.headers)
 
 
-def _caller(door: Door, request: web.Request, access: Access, token: str) -> Caller:
-    """Who comes through the door that is open to others.
-
-    Raises:
-        AuthRefused: no key, or one that is no good here.
-    """
-    if token and secrets.compare_digest(request.headers.get("x-aiplat-token", "").encode(), token.encode()):
-        return Caller(owner=True)
-    if access.everybody:
-        return Caller(owner=False)
-    sent = request.headers.get("x-api-key") or ""
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        sent = bearer.strip()
-    caller = Caller(owner=False, key=door.gateway.keys.check(sent))
-    if not access.keys:
-        raise AuthRefused(
-            f"{request.path} is for the owner alone, on the gateway's own machine; a virtual key does not open it",
-            policy="auth",
-            denied=True,
-        )
-    return caller
-
-
-def _lost(door: Door) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _lost(door: Door, threshold: Threshold | None) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     paths = {path.partition("{")[0].rstrip("/") for _, path, _, _, _ in ROUTES}
 
     async def lost(request: web.Request) -> web.StreamResponse:
         path = request.path[:80]
         known = {method for method, known, _, _, _ in ROUTES if known == request.path}
         face: Face = _ANTHROPIC if path.startswith("/v1/messages") else _OWN if path.startswith("/api") else _OPENAI
+        if threshold is not None:
+            try:
+                threshold.check(request)
+            except AuthRefused as error:
+                return _told(face, fault(error))
         if known:
             text, status = f"{path} takes {' or '.join(sorted(known))}, not {request.method}", 405
         else:
@@ -277,22 +335,29 @@ async def listen(door: Door, *, unix: bool = HAS_UNIX_SOCKETS) -> Listening:
         unix: whether the owner has a socket; otherwise a token, by TCP.
 
     Raises:
-        ConfigError: the port is taken, or the socket's folder is not safe.
+        ConfigError: the port is taken, the socket's folder is not safe, or others could come in without a key.
     """
+    host, port = door.settings.gateway.host, door.settings.gateway.port
+    local = is_loopback(host)
+    if not local:
+        _check_open(door, host, unix=unix)
     token = "" if unix else secrets.token_urlsafe(32)
+    threshold = Threshold(host, door.settings.gateway.names)
     runners = []
-    tcp = _runner(make_app(door, owner=False, token=token))
+    tcp = _runner(make_app(door, owner=False, token=token if local else "", threshold=threshold))
     await tcp.setup()
     runners.append(tcp)
-    port = door.settings.gateway.port
+    threshold.open(port)
     try:
-        await web.TCPSite(tcp, "127.0.0.1", port).start()
+        await web.TCPSite(tcp, "127.0.0.1" if host == "localhost" else host, port).start()
     except (OSError, OverflowError) as error:
         await tcp.cleanup()
         why = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            f"the port {port} on 127.0.0.1 cannot be used ({why}); set gateway.port in {door.home.settings_file}, or 0 for a free one"
+            f"the port {port} on {host} cannot be used ({why}); set gateway.port in {door.home.settings_file}, or 0 for a free one"
         ) from None
+    port = tcp.addresses[0][1]
+    threshold.open(port)
     path = ""
     if unix:
         try:
@@ -306,7 +371,21 @@ async def listen(door: Door, *, unix: bool = HAS_UNIX_SOCKETS) -> Listening:
             for runner in runners:
                 await runner.cleanup()
             raise ConfigError(f"the gateway's socket {path!r} cannot be made: {error.strerror or error}") from None
-    return Listening(tuple(runners), path, f"http://127.0.0.1:{tcp.addresses[0][1]}", token)
+    shown = "127.0.0.1" if host in WILDCARD or host == "localhost" else host
+    return Listening(tuple(runners), path, f"http://{f'[{shown}]' if ':' in shown else shown}:{port}", token)
+
+
+def _check_open(door: Door, host: str, *, unix: bool) -> None:
+    """Lets an address be listened on that others can reach, if only virtual keys open it and there is one.
+
+    Raises:
+        ConfigError: it cannot be.
+    """
+    where = f"gateway.host in {door.home.settings_file} is {host!r}, which other machines can reach"
+    if not unix:
+        raise ConfigError(f"{where}; here the owner comes by TCP too, so that only a loopback address can be used: set 127.0.0.1")
+    if not door.gateway.keys.any_live():
+        raise ConfigError(f"{where}, and there is no live virtual key: set 127.0.0.1, run `aiplat keys create`, then set it again")
 
 
 def _owner_only(path: str) -> None:

@@ -32,6 +32,7 @@ MAX_REPLY_BYTES = 256 * 1024 * 1024
 """The largest plain answer that is taken."""
 _KEEPALIVE_S = 60.0
 _KEYRING_S = 300.0
+_VAULT_S = 5.0
 _DRAIN_S = 0.05
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -129,7 +130,7 @@ class Endpoint:
             await client.aclose()
 
     async def key(self) -> str:
-        """The key, read now; one from a keyring is kept for five minutes, since a look there can be slow.
+        """The key, read now; one from a keyring is kept for five minutes and one from the vault for five seconds, since to look is slow.
 
         Raises:
             ConfigError: there is none, or it holds characters that no header can carry.
@@ -143,9 +144,10 @@ class Endpoint:
         if self._kept_key is not None and self._kept_key[0] > time.monotonic():
             return self._kept_key[1].reveal()
         try:
-            if reference.startswith("keyring:"):
+            kept_s = _KEYRING_S if reference.startswith("keyring:") else _VAULT_S if reference.startswith("vault:") else 0.0
+            if kept_s:
                 found = await asyncio.to_thread(secret, reference)
-                self._kept_key = (time.monotonic() + _KEYRING_S, found)
+                self._kept_key = (time.monotonic() + kept_s, found)
             else:
                 found = secret(reference)
         except ConfigError as error:

@@ -17,7 +17,7 @@ class ProviderSettings:
     base_url: str = ""
     """Empty takes the kind's own address."""
     api_key: str = ""
-    """A reference, never the key itself: `keyring:NAME`, `env:NAME` or `file:PATH`."""
+    """A reference, never the key itself: `vault:NAME`, `keyring:NAME`, `env:NAME` or `file:PATH`."""
     region: str = ""
     """Where the provider computes: `uk`, `eu`, `us`, `local`, …; empty is unknown."""
     timeout_s: float = 120.0
