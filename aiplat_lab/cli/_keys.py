@@ -84,7 +84,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
 
 def _show_once(arguments: argparse.Namespace, body: Mapping[str, Any], path: str) -> int:  # Any: JSON
     made = client_of(arguments).post(path, {name: value for name, value in body.items() if value is not None})
-    show(arguments, [made], columns=None if arguments.json else [name for name in ("key", *made) if made.get(name) not in (None, "", [])])
+    show(arguments, [made], columns=None if arguments.json else [name for name in made if made[name] not in (None, "", [])])
     if not arguments.json:
         say("Keep the key now: only its hash is stored. Use it as OPENAI_API_KEY or ANTHROPIC_API_KEY with the gateway's address.")
         if "old_ends_at" in made:
