@@ -197,7 +197,7 @@ class Gateway:
         for deployment in call.deployments:
             count = getattr(self._provider(deployment.provider), "count_tokens", None)
             if count is not None:
-                return int(await count(request, deployment))
+                return int(await count(call.request, deployment))
         return None
 
     def cancel(self, call_id: str) -> bool:
