@@ -219,8 +219,9 @@ class _Guard:
             except ConnectionError:
                 raise  # the caller has left
             except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
-                logger.error("%s %s failed", request.method, request.path, exc_info=error)
-                door.incidents.append(f"{request.method} {request.path} failed inside: {redact(str(error))[:200]}")
+                path = redact(request.path)
+                logger.error("%s %s failed", request.method, path, exc_info=error)
+                door.incidents.append(f"{request.method} {path} failed inside: {redact(str(error))[:200]}")
                 text = f"the gateway failed inside ({type(error).__name__}); {door.home.log_file} has more"
                 return _told(face, fault(AiplatError(text)))
             finally:
@@ -291,7 +292,7 @@ def _lost(door: Door, threshold: Threshold | None) -> Callable[[web.Request], Aw
     paths = {path.partition("{")[0].rstrip("/") for _, path, _, _, _ in ROUTES}
 
     async def lost(request: web.Request) -> web.StreamResponse:
-        path = request.path[:80]
+        path = redact(request.path[:80])
         known = {method for method, known, _, _, _ in ROUTES if known == request.path}
         face: Face = _ANTHROPIC if path.startswith("/v1/messages") else _OWN if path.startswith("/api") else _OPENAI
         if threshold is not None:
