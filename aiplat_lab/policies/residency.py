@@ -106,8 +106,8 @@ def _refused(rules: list[_Rule], regions: frozenset[str], model: str, deployment
     said = " and ".join(f"{rule.where} ({', '.join(sorted(rule.regions))})" for rule in rules)
     there = ", ".join(f"{deployment.name} in {deployment.region or 'an unknown region'}" for deployment in deployments)
     if regions:
-        why = f"{said} let this call be computed in {', '.join(sorted(regions))} only, and {model!r} stands for {there}"
+        why = f"by {said}, this call may compute in {', '.join(sorted(regions))} only, and {model!r} stands for {there}"
     else:
-        why = f"{said} have no region in common, so that this call may be computed nowhere ({model!r} stands for {there})"
+        why = f"{said} have no region in common, so that this call may compute nowhere ({model!r} stands for {there})"
     text = f"{why}. Choose a model in an allowed region, or correct the rule or the deployment's region in aiplat.toml."
     return ResidencyRefused(text, policy="residency")
