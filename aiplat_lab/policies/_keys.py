@@ -81,13 +81,10 @@ class Key:
 
     def attribute(self, claimed: Attribution) -> Attribution:
         """The attribution of a call made with this key: what the key says wins over what the caller claims."""
-        return replace(
-            claimed,
-            key_id=self.id,
-            team=self.team or claimed.team,
-            project=self.project or claimed.project,
-            user_id=self.user_id or claimed.user_id,
-        )
+        team, project, user_id = self.team or claimed.team, self.project or claimed.project, self.user_id or claimed.user_id
+        if (self.id, team, project, user_id) == (claimed.key_id, claimed.team, claimed.project, claimed.user_id):
+            return claimed  # the door has said it already
+        return replace(claimed, key_id=self.id, team=team, project=project, user_id=user_id)
 
 
 class NewKey(NamedTuple):

@@ -36,12 +36,11 @@ class Auth:
         if who.key_id:
             who = self._with_key(call, who)
         project = self._projects.get(who.project)
-        if project is not None and not who.team and project.team:
-            who = replace(who, team=project.team)
-        team = self._teams.get(who.team)
-        cost_centre = (project.cost_centre if project else "") or (team.cost_centre if team else "")
-        if cost_centre and cost_centre != who.cost_centre:
-            who = replace(who, cost_centre=cost_centre)
+        name = who.team or (project.team if project is not None else "")
+        team = self._teams.get(name)
+        cost_centre = (project.cost_centre if project else "") or (team.cost_centre if team else "") or who.cost_centre
+        if name != who.team or cost_centre != who.cost_centre:
+            who = replace(who, team=name, cost_centre=cost_centre)
         if who is not request.attribution:
             call.request = replace(request, attribution=who)
         if team is not None:
