@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AiplatError, CallRefused, UsageError, did_you_mean
+from aiplat_lab.core.errors import AiplatError, AuthRefused, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
 from aiplat_lab.gateway._metrics import Metrics
@@ -61,6 +61,8 @@ class Caller:
     """Came through the owner-only socket, holds its token, or a key with the role `owner`."""
     key: Key | None = None
     """The virtual key, for everybody who does not come through the owner's door."""
+    refused: AuthRefused | None = None
+    """Why the key opens nothing here."""
 
     @property
     def reads(self) -> Literal["all", "team", "own"]:
@@ -110,15 +112,6 @@ class Door:
             response = await self.gateway.handle(self._complete(request))
             note(response)
         return response
-
-    async def refuse(self, request: Request, error: CallRefused) -> None:
-        """Records a call that is refused at the door.
-
-        Raises:
-            CallRefused: always, with the id of the call.
-        """
-        with self.metrics.watch(request):
-            await self.gateway.refuse(self._complete(request), error)
 
     async def handle_detached(self, request: Request) -> Response:
         """As `handle`, and the call is finished and recorded though the caller leaves; who asks again by its id gets the answer."""
@@ -209,13 +202,13 @@ def check_fields(body: Mapping[str, Json], shapes: Fields) -> None:
             raise UsageError(f"the field {name!r} must be {what}")
 
 
-def attribution(request: web.Request, caller: Caller, *, user: Json = None, headers: Mapping[str, str] | None = None) -> Attribution:
-    """Who pays for a call that came by HTTP, out of its `x-aiplat-…` headers (or those given) and its key.
+def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> Attribution:
+    """Who pays for a call that came by HTTP, out of its `x-aiplat-…` headers and its key.
 
     Raises:
         UsageError: a header cannot be read.
     """
-    headers = request.headers if headers is None else headers
+    headers = request.headers
     prompt, _, version = headers.get("x-aiplat-prompt", "").partition("@")
     claimed = Attribution(
         surface="http",

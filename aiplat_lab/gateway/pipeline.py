@@ -170,15 +170,6 @@ class Gateway:
             await self._end(trip)
         return call.answer()
 
-    async def refuse(self, request: Request, error: CallRefused) -> None:
-        """Records a call that was refused before it came here, and raises `error` with the call's id."""
-        trip = self._begin(request)
-        trip.call.policy = error.policy
-        try:
-            raise self._failed(trip, error)
-        finally:
-            await self._end(trip)
-
     def stream(self, request: Request) -> Stream:
         """The answer in pieces: `async with gateway.stream(request) as pieces: async for chunk in pieces: …`.
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -39,12 +39,12 @@ from aiplat_lab.core.errors import (
     redact,
 )
 from aiplat_lab.core.settings import Home
-from aiplat_lab.core.types import Request
 from aiplat_lab.gateway import _anthropic_face, _key_routes, _openai_face, _own_routes, _responses_face
 from aiplat_lab.gateway._anthropic_face import AnthropicFace
-from aiplat_lab.gateway._door import Caller, Door, Face, Fault, attribution, json_reply, read_json
+from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
 from aiplat_lab.gateway._openai_face import OpenAIFace
 from aiplat_lab.gateway._own_routes import OwnFace
+from aiplat_lab.gateway._refused import note_refused
 from aiplat_lab.gateway._threshold import WILDCARD, Threshold, is_loopback
 from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
 from aiplat_lab.gateway.row import error_type
@@ -61,25 +61,28 @@ MEGABYTE = 1_000_000
 
 
 class Access(NamedTuple):
-    """Who may use a route. The owner's own door opens each of them."""
+    """Who may use a route. The owner's own door and an owner's key open each of them."""
 
-    roles: frozenset[Role] = frozenset({"owner"})
-    """The roles whose virtual keys open it."""
     everybody: bool = False
     """No key is needed."""
+    keys: bool = False
+    """A virtual key opens it, if it has one of the roles; otherwise only the owner's socket and an owner's key do."""
     quiet: bool = False
     """A look from outside, which does not keep an idle gateway alive."""
-    calls: bool = False
-    """It asks a model, so that a known key that may not is a refused call in the ledger."""
+    roles: frozenset[Role] = frozenset(ROLES)
+    """The roles whose keys open it, where keys do."""
+
+    @property
+    def openers(self) -> frozenset[Role]:
+        """The roles whose keys open it."""
+        return (self.roles | _OWNERS) if self.keys else _OWNERS
 
 
-_EVERY_ROLE: frozenset[Role] = frozenset(ROLES)
-_CALLERS = _EVERY_ROLE - {"auditor"}
-_CALLS = Access(_CALLERS, calls=True)
-_COUNTS = Access(_CALLERS)
-_KEYS = Access(_EVERY_ROLE)
-_READERS = Access(frozenset({"owner", "auditor"}))
-_KEYKEEPERS = Access(frozenset({"owner", "maintainer"}))
+_OWNERS: frozenset[Role] = frozenset({"owner"})
+_KEYS = Access(keys=True)
+_CALLS = Access(keys=True, roles=frozenset({"maintainer", "member"}))
+_READERS = Access(keys=True, roles=frozenset({"auditor"}))
+_KEEPERS = Access(keys=True, roles=frozenset({"maintainer"}))
 _OWNER = Access()
 _OPENAI, _ANTHROPIC, _OWN = OpenAIFace(), AnthropicFace(), OwnFace()
 
@@ -90,7 +93,7 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("GET", "/v1/models", _openai_face.models, _OPENAI, _KEYS),
     ("GET", "/v1/models/{name:.+}", _openai_face.model, _OPENAI, _KEYS),
     ("POST", "/v1/messages", _anthropic_face.messages, _ANTHROPIC, _CALLS),
-    ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _COUNTS),
+    ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _CALLS),
     ("POST", "/api/calls", _own_routes.create_call, _OWN, _CALLS),
     ("GET", "/api/calls/{id}", _own_routes.read_call, _OWN, _KEYS),
     ("POST", "/api/calls/{id}/cancel", _own_routes.cancel_call, _OWN, _OWNER),
@@ -101,18 +104,18 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("GET", "/api/prompts/{reference}", _own_routes.prompt, _OWN, _KEYS),
     ("GET", "/api/status", _own_routes.status, _OWN, _KEYS),
     ("GET", "/api/models", _own_routes.models, _OWN, _KEYS),
-    ("POST", "/api/keys", _key_routes.create_key, _OWN, _KEYKEEPERS),
-    ("GET", "/api/keys", _key_routes.list_keys, _OWN, Access(_KEYKEEPERS.roles | _READERS.roles)),
-    ("POST", "/api/keys/{id}/revoke", _key_routes.revoke_key, _OWN, _KEYKEEPERS),
-    ("POST", "/api/keys/{id}/rotate", _key_routes.rotate_key, _OWN, _KEYKEEPERS),
+    ("POST", "/api/keys", _key_routes.create_key, _OWN, _KEEPERS),
+    ("GET", "/api/keys", _key_routes.list_keys, _OWN, Access(keys=True, roles=_KEEPERS.roles | _READERS.roles)),
+    ("POST", "/api/keys/{id}/revoke", _key_routes.revoke_key, _OWN, _KEEPERS),
+    ("POST", "/api/keys/{id}/rotate", _key_routes.rotate_key, _OWN, _KEEPERS),
     ("GET", "/api/budgets", _own_routes.budgets, _OWN, _READERS),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
     ("POST", "/api/snapshot", _own_routes.snapshot, _OWN, _OWNER),
     ("POST", "/api/export", _own_routes.export, _OWN, _OWNER),
     ("POST", "/api/verify", _own_routes.verify, _OWN, _READERS),
     ("POST", "/api/stop", _own_routes.stop, _OWN, _OWNER),
-    ("GET", "/healthz", _own_routes.healthz, _OWN, Access(frozenset(), everybody=True, quiet=True)),
-    ("GET", "/metrics", _own_routes.metrics, _OWN, Access(_EVERY_ROLE, quiet=True)),
+    ("GET", "/healthz", _own_routes.healthz, _OWN, Access(everybody=True, quiet=True)),
+    ("GET", "/metrics", _own_routes.metrics, _OWN, Access(keys=True, quiet=True)),
 )
 """Every route, with the shape of its errors and who may use it."""
 
@@ -183,109 +186,89 @@ def make_app(door: Door, *, owner: bool, token: str = "", threshold: Threshold |
     limit = door.settings.gateway.max_body_mb * MEGABYTE
     app = web.Application(client_max_size=limit)
     for method, path, route, face, access in ROUTES:
-        guard = _Guard(door, face, access, owner=owner, token=token, threshold=threshold)
-        app.router.add_route(method, path, guard.around(route))
+        app.router.add_route(method, path, _guarded(door, route, face, access, owner=owner, token=token, threshold=threshold))
     app.router.add_route("*", "/{path:.*}", _lost(door, threshold))
     return app
 
 
-class _Guard:
-    """What stands around a route: who may come in, the count of what is under way, and every error in the face's shape."""
+def _guarded(
+    door: Door, route: Route, face: Face, access: Access, *, owner: bool, token: str, threshold: Threshold | None
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The route with its guard: who may come in, the count of what is under way, and every error in the face's shape."""
+    owners, nobody = Caller(owner=True), Caller(owner=False)
 
-    def __init__(self, door: Door, face: Face, access: Access, *, owner: bool, token: str, threshold: Threshold | None) -> None:
-        self._door = door
-        self._face = face
-        self._access = access
-        self._owner = Caller(owner=True) if owner else None
-        self._token = token.encode()
-        self._threshold = threshold
-
-    def around(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """The route with its guard."""
-        door, face, access = self._door, self._face, self._access
-
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            door.active += not access.quiet
-            try:
-                if self._threshold is not None:
-                    self._threshold.check(request)
-                return await route(door, request, self._owner or await self._caller(request))
-            except AiplatError as error:
-                return _told(face, fault(error))
-            except web.HTTPRequestEntityTooLarge:
-                mb = door.settings.gateway.max_body_mb
-                large = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
-                return _told(face, Fault(_TOO_LARGE, "too_large", large))
-            except ConnectionError:
-                raise  # the caller has left
-            except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
-                path = redact(request.path)
-                logger.error("%s %s failed", request.method, path, exc_info=error)
-                door.incidents.append(f"{request.method} {path} failed inside: {redact(str(error))[:200]}")
-                text = f"the gateway failed inside ({type(error).__name__}); {door.home.log_file} has more"
-                return _told(face, fault(AiplatError(text)))
-            finally:
-                if not access.quiet:
-                    door.active -= 1
-                    door.last_active = time.monotonic()
-
-        return guarded
-
-    async def _caller(self, request: web.Request) -> Caller:
-        """Who comes through the door that is open to others.
-
-        Raises:
-            AuthRefused: no key, or one that is no good here.
-        """
-        access, keys = self._access, self._door.gateway.keys
-        if self._token and secrets.compare_digest(request.headers.get("x-aiplat-token", "").encode(), self._token):
-            return Caller(owner=True)
-        if access.everybody:
-            return Caller(owner=False)
-        key = keys.find(_sent_key(request))
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        door.active += not access.quiet
+        caller = nobody
         try:
-            keys.live(key.id)
-            if key.role not in access.roles:
-                raise _not_for(key, request, access)
-        except AuthRefused as error:
-            if access.calls:
-                await self._door.refuse(await _tried(request, Caller(owner=False, key=key)), error)
-            raise
-        return Caller(owner=key.role == "owner", key=key)
+            if threshold is not None:
+                threshold.check(request)
+            caller = owners if owner else _caller(door, request, access, token)
+            if caller.refused is not None:
+                raise caller.refused
+            return await route(door, request, caller)
+        except AiplatError as error:
+            if caller.refused is not None:
+                await note_refused(door, request, caller, error)
+            return _told(face, fault(error))
+        except web.HTTPRequestEntityTooLarge:
+            mb = door.settings.gateway.max_body_mb
+            large = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
+            return _told(face, Fault(_TOO_LARGE, "too_large", large))
+        except ConnectionError:
+            raise  # the caller has left
+        except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
+            path = redact(request.path)
+            logger.error("%s %s failed", request.method, path, exc_info=error)
+            door.incidents.append(f"{request.method} {path} failed inside: {redact(str(error))[:200]}")
+            text = f"the gateway failed inside ({type(error).__name__}); {door.home.log_file} has more"
+            return _told(face, fault(AiplatError(text)))
+        finally:
+            if not access.quiet:
+                door.active -= 1
+                door.last_active = time.monotonic()
 
-
-def _sent_key(request: web.Request) -> str:
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    return bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
-
-
-def _not_for(key: Key, request: web.Request, access: Access) -> AuthRefused:
-    if access.calls:
-        text = f"the virtual key {key.name!r} (…{key.last_four}) is an auditor's: it reads and never calls a model"
-    elif access.roles == _OWNER.roles:
-        text = f"{request.path[:80]} is for the owner alone, on the gateway's own machine or with an owner's key"
-    else:
-        text = f"{request.path[:80]} is for {' and '.join(sorted(access.roles))} keys; the key {key.name!r} is a {key.role}'s"
-    return AuthRefused(text, policy="auth", denied=True)
-
-
-async def _tried(request: web.Request, caller: Caller) -> Request:
-    """What is recorded of a call that a key may not make: that it was tried and for which model, not its content."""
-    try:
-        who = attribution(request, caller)
-    except UsageError:
-        who = attribution(request, caller, headers={})
-    model: Any = ""  # Any: JSON
-    if (request.content_length or 0) <= MEGABYTE:
-        try:
-            model = (await read_json(request)).get("model")
-        except UsageError:
-            pass  # that a key was tried counts, whatever came with it
-    return Request(model=model if isinstance(model, str) else "", attribution=who)
+    return guarded
 
 
 def _told(face: Face, told: Fault) -> web.Response:
     return json_reply(face.fault_body(told), status=told.status, headers=told.headers)
+
+
+def _caller(door: Door, request: web.Request, access: Access, token: str) -> Caller:
+    """Who comes through the door that is open to others; a key that is known and opens nothing here is refused by what is returned.
+
+    Raises:
+        AuthRefused: no key, or one that is unknown.
+    """
+    if token and secrets.compare_digest(request.headers.get("x-aiplat-token", "").encode(), token.encode()):
+        return Caller(owner=True)
+    if access.everybody:
+        return Caller(owner=False)
+    sent = request.headers.get("x-api-key") or ""
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        sent = bearer.strip()
+    keys = door.gateway.keys
+    key = keys.find(sent)
+    try:
+        keys.live(key.id)
+        if key.role not in access.openers:
+            raise _not_for(key, request, access)
+    except AuthRefused as error:
+        return Caller(owner=False, key=key, refused=error)
+    return Caller(owner=key.role == "owner", key=key)
+
+
+def _not_for(key: Key, request: web.Request, access: Access) -> AuthRefused:
+    path = redact(request.path[:80])
+    if key.role == "auditor" and access.roles == _CALLS.roles:
+        text = f"the virtual key {key.name!r} (…{key.last_four}) is an auditor's: it reads and never calls a model"
+    elif access.openers == _OWNERS:
+        text = f"{path} is for the owner alone, on the gateway's own machine or with an owner's key"
+    else:
+        text = f"{path} is for {' and '.join(sorted(access.openers))} keys; the key {key.name!r} is a {key.role}'s"
+    return AuthRefused(text, policy="auth", denied=True)
 
 
 def _lost(door: Door, threshold: Threshold | None) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

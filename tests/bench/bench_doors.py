@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -23,7 +24,7 @@ from aiplat_lab.core.settings import Home, parse
 from aiplat_lab.core.types import Attribution, Call, Message, Request, utc_now
 from aiplat_lab.gateway._threshold import Threshold
 from aiplat_lab.gateway.pipeline import Gateway
-from aiplat_lab.gateway.server import _CALLS, _sent_key
+from aiplat_lab.gateway.server import _CALLS, _caller
 from aiplat_lab.ledger import Ledger
 
 RULES = """
@@ -59,7 +60,7 @@ def main(rounds: int = 20_000) -> int:
         ledger = Ledger.open(Home(Path(folder) / "home").create())
         found = asyncio.run(_measured(Gateway(parse(RULES), ledger), rounds))
         ledger.close()
-    door = found["host_and_origin"] + found["key_and_last_use"] + found["role"]
+    door = found["host_and_origin"] + found["key_role_and_last_use"]
     print(json.dumps({**found, "door": round(door, 2), "bar": 15.0}))
     return int(door > 15.0)
 
@@ -86,11 +87,10 @@ async def _measured(gateway: Gateway, rounds: int) -> dict[str, float]:
     def nothing() -> None:
         Call(request=asked, started_at=utc_now(), deployments=deployments)
 
-    keys = gateway.keys
+    door: Any = SimpleNamespace(gateway=gateway)
     return {
         "host_and_origin": _us(lambda: threshold.check(request), rounds),
-        "key_and_last_use": _us(lambda: keys.live(keys.find(_sent_key(request)).id), rounds),
-        "role": _us(lambda: made.key.role in _CALLS.roles, rounds),
+        "key_role_and_last_use": _us(lambda: _caller(door, request, _CALLS, ""), rounds),
         "auth_and_residency": round(_us(policies, rounds) - _us(nothing, rounds), 2),
     }
 
