@@ -69,13 +69,26 @@ def _add_place(sub: Parser, option: str, text: str) -> None:
 
 
 def _create(arguments: argparse.Namespace) -> int:
-    life = span(arguments.expires) if arguments.expires else None
-    if life is not None and not life:
-        raise UsageError(f"a key that expires after {arguments.expires} would never be good; write 90d, 24h, …")
+    expires_at = _end(arguments.expires) if arguments.expires else None
     about = {name: getattr(arguments, name) for name in ("name", "team", "project", "role", "limit_usd", "limit_period")}
     about |= {name: getattr(arguments, name) for name in ("rpm", "tpm", "parallel")}
     about |= {"user_id": arguments.user, "models": [name.strip() for name in arguments.models.split(",") if name.strip()]}
-    return _show_once(arguments, {**about, "expires_at": (utc_now() + life).isoformat() if life else None}, "/api/keys")
+    return _show_once(arguments, {**about, "expires_at": expires_at}, "/api/keys")
+
+
+def _end(text: str) -> str:
+    """When a key ends that lives for so long from now.
+
+    Raises:
+        UsageError: the text is no length of time, or no life.
+    """
+    life = span(text)
+    if not life:
+        raise UsageError(f"a key that expires after {text} would never be good; write 90d, 24h, …")
+    try:
+        return (utc_now() + life).isoformat()
+    except OverflowError:
+        raise UsageError(f"a key that expires after {text} ends beyond the calendar; leave --expires out for one without an end") from None
 
 
 def _rotate(arguments: argparse.Namespace) -> int:

@@ -24,6 +24,9 @@ PERIODS = ("day", "week", "month", "total")
 State = Literal["live", "rotating", "expired", "revoked"]
 PREFIX = "aiplat-"
 _SECRET_BYTES = 32
+_LONGEST = 200
+_MOST = 999_999_999
+"""The most of any limit: what the ledger's columns hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +145,11 @@ class KeyRing:
                 f"there is no period {limit_period[:40]!r}.{did_you_mean(limit_period, PERIODS)} There are {', '.join(PERIODS)}."
             )
         for what, limit in (("limit_usd", limit_usd), ("rpm", rpm), ("tpm", tpm), ("parallel", parallel)):
-            if limit is not None and not (Decimal(limit).is_finite() and limit > 0):
-                raise UsageError(f"{what} of a key must be above 0, not {limit}; leave it out for no limit, or revoke the key")
+            if limit is not None and not (Decimal(limit).is_finite() and 0 < limit <= _MOST):
+                raise UsageError(f"{what} of a key must be above 0 and at most {_MOST:,}, not {str(limit)[:40]}; leave it out for no limit")
+        for what, text in (("name", name), ("team", team), ("project", project), ("user_id", user_id)):
+            if len(text) > _LONGEST or not text.isprintable():
+                raise UsageError(f"{what} of a key is {text[:40]!r}…; write at most {_LONGEST} printable characters")
         about = Key(
             id="",
             name=name or " ".join(filter(None, (team, project, user_id))) or "key",
@@ -184,8 +190,11 @@ class KeyRing:
             raise UsageError(f"the key {old.id} is {state}, and only a live key can be rotated; `aiplat keys create` makes a new one")
         if overlap < timedelta():
             raise UsageError("the overlap of a rotation cannot be below 0; write 24h, or 0h to end the old key at once")
-        until = now + overlap
-        life = None if old.expires_at is None else now + (old.expires_at - old.created_at)
+        try:
+            until = now + overlap
+            life = None if old.expires_at is None else now + (old.expires_at - old.created_at)
+        except OverflowError:
+            raise UsageError(f"the overlap of {overlap.days} days is longer than the calendar; write 24h, 7d, …") from None
         made = self._make(replace(old, created_at=now, expires_at=life, replaces=old.id), now)
         ends = until if old.expires_at is None else min(until, old.expires_at)
         self._record("rotated", replace(old, expires_at=ends), now)
@@ -335,7 +344,7 @@ def _from_row(row: Mapping[str, Any]) -> Key:  # Any: a row's values
         expires_at=_time(row.get("expires_at")),
         revoked_at=_time(row.get("revoked_at")),
         role=row.get("role") or "member",
-        limit_usd=None if row.get("limit_usd") is None else Decimal(str(row["limit_usd"])),
+        limit_usd=None if row.get("limit_usd") is None else Decimal(str(row["limit_usd"])).normalize(),
         limit_period=str(row.get("limit_period") or "total"),
         rpm=row.get("rpm"),
         tpm=row.get("tpm"),

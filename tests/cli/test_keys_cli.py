@@ -12,6 +12,7 @@ import pytest
 from clikit import Line, process
 from served import Served, served
 
+from aiplat_lab.client import connect
 from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.settings import Home, secret
 
@@ -59,6 +60,8 @@ def test_a_key_is_rotated_and_revoked(keys: Line):
     keys("keys", "rotate", new["id"]).complains(2, "is revoked", "only a live key")
     keys("keys", "rotate", "key-nobody").complains(2, "there is no key")
     keys("keys", "rotate", old["id"], "--overlap", "soon").complains(2, "not a length of time")
+    fresh = keys("keys", "create", "--name", "fresh", "--json").rows[0]["id"]
+    keys("keys", "rotate", fresh, "--overlap", "999999w").complains(2, "longer than the calendar")
     said = keys("keys", "rotate", keys("keys", "create", "--json").rows[0]["id"], "--overlap", "0h")
     assert len(_KEY.findall(said.out)) == 1 and "Keep the key now" in said.err and "is good until" in said.err
 
@@ -68,6 +71,7 @@ def test_a_key_is_rotated_and_revoked(keys: Line):
     [
         ("--expires -1d", "expected one argument"),
         ("--expires 0d", "would never be good"),
+        ("--expires 999999w", "beyond the calendar"),
         ("--expires yesterday", "not a length of time"),
         ("--role boss", "no role 'boss'"),
         ("--models pricd", "Did you mean priced"),
@@ -75,12 +79,27 @@ def test_a_key_is_rotated_and_revoked(keys: Line):
         ("--limit-usd -5", "above 0"),
         ("--limit-usd many", "write US dollars"),
         ("--limit-period fortnight", "no period 'fortnight'"),
+        ("--limit-usd 1e400", "at most 999,999,999"),
         ("--rpm 0", "above 0"),
+        ("--tpm 99999999999999999999", "at most"),
         ("--parallel few", "not a whole number"),
     ],
 )
 def test_a_key_that_cannot_be_made(keys: Line, words: str, why: str):
     keys("keys", "create", *words.split()).complains(2, why)
+
+
+def test_keys_and_their_last_use_survive_a_restart(keys: Line, place: Served):
+    (made,) = keys("keys", "create", "--team", "lasting", "--limit-usd", "0.5", "--json").rows
+    with connect(url=place.http, key=made["key"]) as client:
+        assert client.chat("hello", model="priced").text
+    (before,) = [row for row in keys("keys", "list", "--json").rows if row["id"] == made["id"]]
+    place.client.stop()
+    (after,) = [row for row in keys("keys", "list", "--json").rows if row["id"] == made["id"]]
+    assert before["last_used_at"] and after["last_used_at"] and after["spent_usd"] == before["spent_usd"] != "0"
+    assert {**after, "last_used_at": ""} == {**before, "last_used_at": ""}
+    with connect(url=place.http, key=made["key"]) as client:
+        assert client.chat("hello", model="priced").text
 
 
 # --- provider keys ----------------------------------------------------------------------------------------------------

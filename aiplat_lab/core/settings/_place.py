@@ -214,9 +214,9 @@ def secret(reference: str) -> Secret:
 
 
 def present(reference: str) -> bool:
-    """Whether a key's reference leads somewhere, as far as that is quick to tell: a keyring is not asked, the vault not opened."""
+    """Whether a key's reference leads somewhere, as far as that is quick to tell: nothing slow is asked, and the vault not opened."""
     scheme, _, name = reference.partition(":")
-    if scheme == "keyring":
+    if scheme in {"keyring", "command"}:
         return True
     try:
         if scheme == "vault":
