@@ -103,6 +103,14 @@ def test_another_host_is_refused_on_every_path(place: Served, key: str, host: st
         assert "spend" not in reply.text and "version" not in reply.text and len(reply.text) < 1500
 
 
+def test_a_key_file_that_others_can_read_is_warned_of(place: Served, key: str):
+    """It is used all the same: many systems mount secrets so."""
+    file = place.home.path / "upstream.key"
+    assert file.stat().st_mode & 0o044
+    assert f"chmod 600 {file}" in place.home.log_file.read_text()
+    assert place.upstream.key not in place.home.log_file.read_text()
+
+
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 

@@ -227,6 +227,21 @@ def present(reference: str) -> bool:
     return True
 
 
+def open_key_files(settings: Settings) -> list[str]:
+    """The files of provider keys that others can read, each as a warning."""
+    found = []
+    for name, provider in settings.providers.items():
+        scheme, _, path = provider.api_key.partition(":")
+        if scheme == "file" and sys.platform != "win32":
+            try:
+                mode = Path(path).expanduser().stat().st_mode & 0o777
+            except OSError:
+                continue  # told when it is wanted
+            if mode & 0o077:
+                found.append(f"others can open the key file of providers.{name}, {path} (mode {mode:03o}): run `chmod 600 {path}`")
+    return found
+
+
 def given(name: str) -> Secret:
     """A variable of this process's environment that holds a secret; empty where it is not set."""
     return Secret(os.environ.get(name, ""))
