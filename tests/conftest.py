@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from aiplat_lab.core.settings import Home
 
 _connect = socket.socket.connect
+# a busy machine draws slowly, which says nothing of the strategy
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def _only_loopback(self: socket.socket, address: Any) -> Any:

@@ -1,4 +1,5 @@
-"""The last look before a request leaves: no provider is asked for a deployment that the rules of residency keep from the caller.
+"""The last looks before a request leaves: whether it could, and that no provider is asked for a deployment that the rules keep from the
+caller.
 
 The policy has taken such deployments from the call long before. This stands where every path ends, so that what retries, falls back,
 hedges or counts cannot leave the regions either, whatever it made its choice from.
@@ -10,8 +11,21 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
+from aiplat_lab.core.errors import ConfigError
+from aiplat_lab.core.registry import find
+from aiplat_lab.core.settings import Settings, present
 from aiplat_lab.core.types import Chunk, Deployment, Provider, Request, Response
 from aiplat_lab.policies import Residency
+
+
+def available(settings: Settings, deployment: Deployment) -> bool:
+    """Whether a call could be sent there: the wire format is known, and the key is there where that is quick to tell."""
+    provider = settings.providers[deployment.provider]
+    try:
+        find("provider", provider.kind)
+    except ConfigError:
+        return False
+    return present(provider.api_key)
 
 
 def fenced(provider: Provider, residency: Residency) -> Provider:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
+import shlex
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ from aiplat_lab.core.types import Attribution
 
 _SERVICE = "aiplat"
 """The service under which provider keys stand in a keyring."""
+_COMMAND_S = 30.0
+"""The longest that a key's command may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +191,8 @@ def secret(reference: str) -> Secret:
     """The key that a reference names; called by a provider just before it is sent.
 
     Args:
-        reference: `vault:NAME`, `keyring:NAME`, `env:NAME` or `file:PATH`; an empty text gives an empty secret. The vault is the one
-            of the home that the environment names.
+        reference: `vault:NAME`, `keyring:NAME`, `env:NAME`, `file:PATH` or `command:PROGRAM …`; an empty text gives an empty secret. The
+            vault is the one of the home that the environment names.
 
     Raises:
         ConfigError: nothing is there; the text says how to put it there and never holds the key.
@@ -210,7 +214,9 @@ def secret(reference: str) -> Secret:
         return _own_home().vault.get(name)
     if scheme == "keyring":
         return _from_keyring(name)
-    raise ConfigError("a key must be a reference: vault:NAME, keyring:NAME, env:NAME or file:PATH")
+    if scheme == "command":
+        return _from_command(name)
+    raise ConfigError("a key must be a reference: vault:NAME, keyring:NAME, env:NAME, file:PATH or command:PROGRAM …")
 
 
 def present(reference: str) -> bool:
@@ -258,6 +264,27 @@ def _keyring() -> tuple[Any, type[Exception]]:  # Any: an optional library, want
     except ImportError:
         raise ConfigError("the system's keyring needs the package keyring: pip install keyring") from None
     return keyring, KeyringError
+
+
+def _from_command(line: str) -> Secret:
+    """What a command prints, run without a shell; its own words go into no error, since they may hold the key."""
+    try:
+        words = shlex.split(line)
+        if not words:
+            raise ConfigError("the key command: names no program; write command:PROGRAM ARGUMENTS")
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_S, check=False)  # noqa: S603
+    except ValueError as error:
+        raise ConfigError(f"the key command: cannot be read ({error}); quote it as for a shell") from None
+    except OSError as error:
+        raise ConfigError(f"the key's command {words[0]} cannot be run: {error.strerror or error}") from None
+    except subprocess.TimeoutExpired:
+        said = f"gave nothing within {_COMMAND_S:g} s; run it by hand and see what it waits for"
+        raise ConfigError(f"the key's command {words[0]} {said}") from None
+    value = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode or not value:
+        why = f"failed with exit code {done.returncode}" if done.returncode else "printed nothing"
+        raise ConfigError(f"the key's command {words[0]} {why}; run it by hand as the gateway's user (are you still logged in?)")
+    return Secret(value)
 
 
 def _from_keyring(name: str) -> Secret:
