@@ -113,7 +113,7 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("GET", "/api/keys", _key_routes.list_keys, _OWN, Access(keys=True, roles=_KEEPERS.roles | _READERS.roles)),
     ("POST", "/api/keys/{id}/revoke", _key_routes.revoke_key, _OWN, _KEEPERS),
     ("POST", "/api/keys/{id}/rotate", _key_routes.rotate_key, _OWN, _KEEPERS),
-    ("POST", "/api/route/explain", _route_face.explain, _OWN, _KEYS),
+    ("POST", "/api/route/explain", _route_face.explain, _OWN, _CALLS),
     ("GET", "/api/budgets", _own_routes.budgets, _OWN, _READERS),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
     ("POST", "/api/snapshot", _own_routes.snapshot, _OWN, _OWNER),

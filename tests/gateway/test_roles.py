@@ -46,7 +46,7 @@ TABLE = {
     "GET /api/keys": "owner maintainer auditor",
     "POST /api/keys/{id}/revoke": KEEPERS,
     "POST /api/keys/{id}/rotate": KEEPERS,
-    "POST /api/route/explain": ALL,
+    "POST /api/route/explain": CALLERS,
     "GET /api/budgets": READERS,
     "POST /api/schedules/{id}/run": "owner",
     "POST /api/snapshot": "owner",
