@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aiplat_lab.core import registry
 from aiplat_lab.core.errors import AiplatError, CallRefused, ProviderError, ResidencyRefused
 from aiplat_lab.core.ids import new_id
-from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import Home, ProviderSettings, Settings, parse
 from aiplat_lab.core.types import Attribution, Chunk, Deployment, Message, Request, Response, Usage, utc_now
 from aiplat_lab.gateway._door import Door
@@ -54,7 +54,6 @@ _now = Account()
 _seen: Counter[str] = Counter()
 
 
-@register("provider", "fuzzed")
 class Fuzzed:
     """A provider that notes what it is asked."""
 
@@ -309,6 +308,7 @@ async def fuzz(home: Home, *, seed: int, cases: int, per_rules: int = 50) -> Acc
     known = {name: getattr(route, name) for name in ("BACKOFF_S", "MAX_BACKOFF_S") if hasattr(route, name)}
     for name in known:
         setattr(route, name, 0.0005)
+    registry.register("provider", "fuzzed")(Fuzzed)
     ledger = Ledger.open(home)
     try:
         for _ in range(-(-cases // per_rules)):
@@ -329,6 +329,7 @@ async def fuzz(home: Home, *, seed: int, cases: int, per_rules: int = 50) -> Acc
                 door.readers.shutdown(wait=False)
     finally:
         ledger.close()
+        del registry._found["provider", "fuzzed"]
         for name, value in known.items():
             setattr(route, name, value)
     return _now
