@@ -410,7 +410,7 @@ class Provider(Protocol):
         ...
 
     def stream(self, request: Request, deployment: Deployment) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
-        """The answer in pieces; the last pieces carry `finish_reason` and `usage` when the provider gave them."""
+        """The answer in pieces; the last carry `finish_reason`, without which it counts as cut off, and `usage` when there is one."""
         ...
 
     async def embed(self, request: Request, deployment: Deployment) -> Response:

@@ -1,4 +1,4 @@
-"""How hard a request looks, from 0 to 1, with the reasons: a cheap estimate that reads no more than the first texts.
+"""How hard a request looks, from 0 to 1, with the reasons: a cheap estimate that reads no more than the ends of two texts.
 
 It counts what tends to make a task hard: length, code, words of reasoning, constraints, tools, structure of the answer, turns.
 It does not understand the task: a short riddle looks easy. `aiplat route explain` shows the figure of a request.
@@ -6,19 +6,19 @@ It does not understand the task: a short riddle looks easy. `aiplat route explai
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from aiplat_lab.core.types import Request
 
-READ_CHARACTERS = 8_000
-"""How much of a text is looked at."""
+READ_CHARACTERS = 2_000
+"""How much of a text is looked at: two thirds of it at its beginning, the rest at its end."""
 _REASONING = (
     *("step by step", "prove", "derive", "explain why", "analys", "analyz", "compare", "trade-off", "tradeoff", "optimi", "refactor"),
     *("debug", "plan", "strategy", "root cause", "evaluate", "reason", "design", "algorithm", "implications", "in depth", "calculate"),
 )
-_CONSTRAINTS = re.compile(r"\b(?:must|should|only|exactly|at least|at most|no more than|without|ensure|do not|don't|never|always|unless)\b")
+_CONSTRAINTS = frozenset({"must", "should", "only", "exactly", "without", "ensure", "don't", "never", "always", "unless"})
+_CONSTRAINTS_OF_TWO = ("at least", "at most", "no more than", "do not")
 _CODE = ("```", "def ", "class ", "function ", "import ", "SELECT ", "#include", "=> ", "();", "</")
 
 
@@ -54,7 +54,7 @@ def complexity(request: Request, *, input_tokens: int) -> Complexity:
     if thinking:
         score += min(0.45, 0.1 + 0.12 * thinking)
         reasons.append(f"{thinking} words of reasoning")
-    rules = len(_CONSTRAINTS.findall(lower))
+    rules = sum(map(_CONSTRAINTS.__contains__, lower.split())) + sum(map(lower.count, _CONSTRAINTS_OF_TWO))
     if rules >= 2:
         score += min(0.25, 0.05 * rules)
         reasons.append(f"{rules} constraints")
@@ -82,7 +82,13 @@ def _asked(request: Request) -> list[tuple[float, str]]:
 
 
 def _text(request: Request) -> str:
-    """The beginning of the system message and of the last user message."""
-    system = next((message.text()[:READ_CHARACTERS] for message in request.messages if message.role in {"system", "developer"}), "")
-    last = next((message.text()[:READ_CHARACTERS] for message in reversed(request.messages) if message.role == "user"), "")
-    return f"{system}\n{last}" if system else last
+    """What is looked at of the system message and of the last user message."""
+    system = next((message.text() for message in request.messages if message.role in {"system", "developer"}), "")
+    last = next((message.text() for message in reversed(request.messages) if message.role == "user"), "")
+    return f"{_ends(system)}\n{_ends(last)}" if system else _ends(last)
+
+
+def _ends(text: str) -> str:
+    if len(text) <= READ_CHARACTERS:
+        return text
+    return f"{text[: READ_CHARACTERS * 2 // 3]}\n{text[-READ_CHARACTERS // 3 :]}"

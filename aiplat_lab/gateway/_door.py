@@ -305,6 +305,7 @@ async def send_events(
     try:
         async with door.stream(asked) as stream:
             headers = {"Content-Type": f"{content_type}; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            headers |= {f"x-aiplat-{name}": value for name, value in stream.notes.items()}
             out = web.StreamResponse(headers={**headers, "x-aiplat-call-id": asked.call_id, "x-aiplat-cache": stream.cache})
             await out.prepare(request)
             opening = events.begin()

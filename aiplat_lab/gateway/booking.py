@@ -11,9 +11,9 @@ from aiplat_lab.prices import Prices, cost, reported
 
 _ZERO = Decimal(0)
 _MOST_USD = Decimal(10**9)
-HEDGED = "hedged_calls"
-"""The unit under which a row holds what the answer of a hedge cost beside its own."""
 _BATCH = {"processing": "batch"}
+_HEDGE = "hedge"
+"""The unit under which a row holds what the answer of a hedge cost beside its own."""
 
 
 def book(call: Call, *, prices: Prices, first: Deployment | None) -> None:
@@ -39,42 +39,46 @@ def book(call: Call, *, prices: Prices, first: Deployment | None) -> None:
         if call.response is not None and "no_usage" not in call.response.flags:
             call.flags.append("no_usage")
         return
-    if call.state.get("hedge") is not None:
-        usage = _with_hedge(call, usage, prices)
     call.cost_usd = _cost(usage, call.price)
     told = reported(usage, call.deployment.provider) if call.cost_usd is None else None
     if told is not None:
-        call.price, call.cost_usd = told.price, told.cost_usd
-        call.response = replace(call.response, usage=told.usage) if call.response is not None else None
+        usage, call.price, call.cost_usd = told
+        call.response = replace(call.response, usage=usage) if call.response is not None else None
+    if call.state.get("hedge") is not None and call.cost_usd is not None:
+        _add_hedge(call, usage, prices=prices)
     if call.cost_usd is None:
         call.flags.append("no_price")
     call.baseline_cost_usd = _baseline(call, usage, prices=prices, first=first)
 
 
-def _with_hedge(call: Call, usage: Usage, prices: Prices) -> Usage:
-    """The usage with the answer of a second deployment in it that came at the same time: both are paid, and the row says so."""
-    deployment, also = call.state["hedge"]
-    paid = _cost(also, prices.of(deployment, call.started_at, usage=also))
+def _add_hedge(call: Call, usage: Usage, *, prices: Prices) -> None:
+    """Adds what a second deployment charges that answered at the same time: a unit of the row, so that the row still prices itself."""
+    deployment, used = call.state["hedge"]
+    also = _cost(used, prices.of(deployment, call.started_at, usage=used))
     call.flags.append("hedge_billed")
-    if call.price is None or paid is None:
-        call.price = None
-        return usage
-    call.price = replace(call.price, other_usd={**call.price.other_usd, HEDGED: paid})
-    usage = replace(usage, other={**usage.other, HEDGED: 1})
+    if also is None or call.price is None:
+        call.cost_usd = None
+        return
+    both = replace(usage, other={**usage.other, _HEDGE: 1})
+    call.price = replace(call.price, other_usd={**call.price.other_usd, _HEDGE: also})
+    call.cost_usd = _cost(both, call.price)
     if call.response is not None:
-        call.response = replace(call.response, usage=usage)
-    return usage
+        call.response = replace(call.response, usage=both)
+    else:
+        call.state["usage"] = both
 
 
 def _baseline(call: Call, usage: Usage, *, prices: Prices, first: Deployment | None) -> Decimal | None:
     """What the same usage costs at the first deployment: in the standard tier, or in a dearer one that was paid."""
     tier = call.price.service_tier if call.price is not None else ""
-    if first is None or (first == call.deployment and not tier):
+    if first is None:
         return call.cost_usd
+    if first == call.deployment and not tier:
+        return _cost(usage, call.price)
     standard = _cost(usage, _in_tier(prices, first, call, usage, "default"))
     if not tier:
         return standard
-    paid = call.cost_usd if first == call.deployment else _cost(usage, _in_tier(prices, first, call, usage, tier))
+    paid = _cost(usage, call.price if first == call.deployment else _in_tier(prices, first, call, usage, tier))
     return standard if standard is None or paid is None else max(standard, paid)
 
 

@@ -421,6 +421,11 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         """`hit`, `miss` or `off`; known once the stream is entered."""
         return self._trip.call.cache if self._trip else (self.response.cache if self.response else "off")
 
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What is known of the call before its end, for the answer's headers."""
+        return self._trip.call.notes if self._trip else (self.response.notes if self.response else {})
+
     async def __aenter__(self) -> Stream:
         gateway = self._gateway
         again = await gateway._again(self._request)

@@ -18,6 +18,7 @@ _CLASSES = {
     "reasoning_tokens": "coalesce(reasoning_usd_per_mtok, output_usd_per_mtok, 0)",
 }
 _HOUR = "least({units}, coalesce(cache_write_tokens, 0))"
+_PART = "part_{}"
 _NOT_UNITS = ", ".join(f"'{name}'" for name in (*TOKEN_PARTS, "cache_write_1h_usd_per_mtok", "discount"))
 PRICED = (
     f"cost_usd IS NOT NULL AND {_FRESH} IS NOT NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL) "
@@ -42,17 +43,32 @@ def _meter(name: str, quantity: str, usd: str) -> str:
     return f"{{'meter': '{name}', 'quantity': ({quantity})::BIGINT, 'unit_usd': ({usd})::{EXACT}}}"
 
 
+def _parts() -> str:
+    """A column for each part: how many of its class's tokens are priced apart, the first parts first, no more than there are."""
+    found = []
+    for part, whole in TOKEN_PARTS.items():
+        before = "".join(f" - {_PART.format(other)}" for other in _before(part))
+        less = f"greatest(least({_units(part)}, coalesce({whole}, 0){before}), 0)"
+        found.append(f"CASE WHEN {_usd(part)} IS NULL THEN 0 ELSE {less} END AS {_PART.format(part)}")
+    return ", ".join(found)
+
+
+def _before(part: str) -> list[str]:
+    """The parts of the same class that come first."""
+    same = [other for other, whole in TOKEN_PARTS.items() if whole == TOKEN_PARTS[part]]
+    return same[: same.index(part)]
+
+
 def _meters() -> list[str]:
     hour = _HOUR.format(units=_units("cache_write_1h_tokens"))
     found = []
     for name, price in _CLASSES.items():
-        parts = [part for part, whole in TOKEN_PARTS.items() if whole == name]
-        taken = "".join(f" - CASE WHEN {_usd(part)} IS NULL THEN 0 ELSE {_units(part)} END" for part in parts)
+        taken = "".join(f" - {_PART.format(part)}" for part, whole in TOKEN_PARTS.items() if whole == name)
         taken = f" - {hour}" if name == "cache_write_tokens" else taken
-        found.append(_meter(name, f"greatest(coalesce({name}, 0){taken}, 0)", _of_mtok(price)))
+        found.append(_meter(name, f"coalesce({name}, 0){taken}", _of_mtok(price)))
     written = f"coalesce({_usd('cache_write_1h_usd_per_mtok')}, cache_write_usd_per_mtok, {_FRESH})"
     found.append(_meter("cache_write_1h_tokens", hour, _of_mtok(written)))
-    found += [_meter(part, _units(part), f"coalesce({_usd(part)}, 0)") for part in TOKEN_PARTS]
+    found += [_meter(part, _PART.format(part), f"coalesce({_usd(part)}, 0)") for part in TOKEN_PARTS]
     return found
 
 
@@ -61,12 +77,10 @@ _OTHERS = (
     "{'meter': e.key, 'quantity': coalesce(TRY_CAST(other_units[e.key] AS BIGINT), CASE WHEN e.key = 'requests' THEN 1 ELSE 0 END), "
     f"'unit_usd': TRY_CAST(e.value AS {EXACT})}})"
 )
-# a part of tokens without a price of its own stands in its class
 CHARGES = (
     f"SELECT *, unit_usd * quantity AS exact_usd FROM (SELECT * EXCLUDE (charge), charge.meter AS meter, charge.quantity AS quantity, "
-    f"charge.unit_usd AS unit_usd FROM (SELECT *, unnest(list_concat([{', '.join(_meters())}], {_OTHERS})) AS charge FROM calls "
-    f"WHERE {PRICED})) WHERE quantity > 0 AND NOT (meter IN ({', '.join(repr(part) for part in TOKEN_PARTS)}) AND "
-    "other_prices_usd[meter] IS NULL)"
+    f"charge.unit_usd AS unit_usd FROM (SELECT *, unnest(list_concat([{', '.join(_meters())}], {_OTHERS})) AS charge "
+    f"FROM (SELECT *, {_parts()} FROM calls WHERE {PRICED}))) WHERE quantity > 0"
 )
 """One row for each call and meter, with the call's own columns: `meter`, `quantity`, `unit_usd`, `exact_usd`."""
 

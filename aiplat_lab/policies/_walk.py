@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
@@ -16,10 +17,13 @@ Change: TypeAlias = Callable[[str, bool], str]
 MAX_DEPTH = 100
 _MAX_INSIDE = 3
 """How deep JSON within a text within JSON is followed."""
-_FIXED = frozenset(
-    {"role", "type", "model", "signature", "thoughtSignature", "thought_signature", "encrypted_content", "media_type", "mimeType"}
-)
-"""Words of a wire, and what its service signed or encrypted: nobody's text."""
+_WORDS = frozenset({"role", "type", "model", "media_type", "mimeType", "mime_type"})
+"""Fields whose text is a word of the wire, where it looks like one."""
+_OPAQUE = frozenset({"signature", "thoughtSignature", "thought_signature", "encrypted_content"})
+"""What a service signed or encrypted: nobody's text."""
+_BASE64, _LONG = re.compile("[A-Za-z0-9+/]+={0,2}"), 1_000
+"""So much without a space or a stop is bytes, and no detector finds anything within it."""
+_LOG_PROBS = frozenset({"logprobs", "logprobsResult"})
 _ENCODED = frozenset({"arguments", "partial_json"})
 """Fields whose text is JSON."""
 _BINARY = frozenset({"media_type", "mime_type", "mimeType", "format"})
@@ -86,7 +90,9 @@ def changed(value: Json, change: Change, *, encoded: bool = False, depth: int = 
     if not isinstance(value, Mapping | list | tuple):
         return value
     if depth > MAX_DEPTH:
-        raise ContentRefused(f"the request is nested deeper than {MAX_DEPTH} levels, so that it cannot be looked through", policy="redact")
+        raise ContentRefused(
+            f"what was sent is nested deeper than {MAX_DEPTH} levels, so that it cannot be looked through", policy="redact"
+        )
     if isinstance(value, Mapping):
         return _mapping(value, change, depth)
     items = [changed(item, change, encoded=encoded, depth=depth + 1) for item in value]
@@ -98,7 +104,7 @@ def _mapping(value: Mapping[str, Json], change: Change, depth: int) -> Mapping[s
     found: dict[str, Json] = {}
     same = True
     for key, item in value.items():
-        if key in _FIXED and isinstance(item, str):
+        if isinstance(item, str) and (key in _OPAQUE or (key in _WORDS and _is_word(item))):
             found[key] = item
             continue
         bytes_of = binary and key == "data" and isinstance(item, str)
@@ -109,8 +115,23 @@ def _mapping(value: Mapping[str, Json], change: Change, depth: int) -> Mapping[s
     return value if same else found
 
 
+def _is_word(text: str) -> bool:
+    return text.replace("-", "_").replace(".", "_").replace("/", "_").replace(":", "_").isidentifier()
+
+
+def without_log_probs(body: Json, *, depth: int = 0) -> Json:
+    """The body without the probabilities of its tokens, which spell out what was replaced in the text beside them."""
+    if depth > MAX_DEPTH:
+        return body
+    if isinstance(body, Mapping):
+        return {key: None if key in _LOG_PROBS else without_log_probs(value, depth=depth + 1) for key, value in body.items()}
+    return [without_log_probs(value, depth=depth + 1) for value in body] if isinstance(body, list) else body
+
+
 def _text(text: str, change: Change, *, encoded: bool) -> str:
     if not text or (text.startswith("data:") and ";base64," in text[:200]):
+        return text
+    if len(text) >= _LONG and _BASE64.fullmatch(text):
         return text
     if "\\" in text and (encoded or looks_like_json(text)):
         return _inside(text, change)

@@ -15,7 +15,7 @@ from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies._mask import Action, Examination, Vault
 from aiplat_lab.policies._pieces import FEW, MANY, Examining, Filter, Restoring
 from aiplat_lab.policies._presidio import NAMES, Presidio
-from aiplat_lab.policies._walk import changed_request, changed_response, request_texts
+from aiplat_lab.policies._walk import changed_request, changed_response, request_texts, without_log_probs
 from aiplat_lab.policies.detectors import DETECTORS, Detector, Finding, Suspicion, chosen, suspicion
 
 MASKED = "masked"
@@ -97,6 +97,8 @@ class Redact:
             extra = await self._names([answer.text])
             seen.answer = Examination(self._output, self._own, seen.vault, back=False, extra=extra)
             masked = changed_response(answer, seen.answer.change)
+            if seen.answer.with_action("mask") or seen.answer.with_action("refuse"):
+                masked = replace(masked, body=without_log_probs(masked.body))
             _note(call, seen.answer, "output ")
             refused = seen.answer.with_action("refuse")
             if refused:
@@ -129,7 +131,7 @@ class Redact:
             return
         if seen.stream is not None:
             self._recorded(call, seen.stream)
-        elif seen.answer is None and self._output and call.request.operation == "chat":
+        if seen.answer is None and self._output and call.request.operation == "chat":
             self._observed(call, seen)
         if seen.answer is not None:
             _note(call, seen.answer, "output ")
@@ -201,7 +203,10 @@ class Redact:
         answer = call.recorded_response or call.response or (Response(text="".join(call.partial)) if call.partial else None)
         if answer is not None:
             seen.answer = Examination(self._output, self._own, Vault(), back=False)
-            changed_response(replace(answer, body=None), seen.answer.change)
+            try:
+                changed_response(replace(answer, body=None), seen.answer.change)
+            except ContentRefused:
+                call.flags.append("not_looked_through")
 
 
 class Answer:
@@ -245,7 +250,9 @@ class Answer:
         Raises:
             ContentRefused: the answer holds what may not be passed on.
         """
-        return self._on(self._examining.of(chunk) if self._examining else [chunk])
+        if self._examining is None:
+            return self._on([chunk])
+        return self._on(self._examining.of(replace(chunk, body=without_log_probs(chunk.body))))
 
     def end(self) -> list[Chunk]:
         """What was held back."""

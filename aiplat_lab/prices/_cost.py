@@ -35,18 +35,13 @@ def cost(usage: Usage, price: Price) -> Decimal:
     into, out, total = usage.input_tokens, usage.output_tokens, Decimal(0)
     extra = Decimal(0)
     if price.other_usd:
-        taken = dict.fromkeys(TOKEN_CLASSES, 0)
         for unit, usd in price.other_usd.items():
             number = usage.other.get(unit, 0) or (1 if unit == "requests" else 0)
-            if number:
+            if number and unit not in TOKEN_PARTS:
                 extra = _EXACT.fma(Decimal(number), usd, extra)
-                if unit in TOKEN_PARTS:
-                    taken[TOKEN_PARTS[unit]] += number
-        into, read, out = (
-            max(into - taken["input_tokens"], 0),
-            max(read - taken["cache_read_tokens"], 0),
-            max(out - taken["output_tokens"], 0),
-        )
+        if usage.other:
+            left, extra = _parts(usage, price, extra)
+            into, read, out = left["input_tokens"], left["cache_read_tokens"], left["output_tokens"]
     if into:
         total = _EXACT.fma(Decimal(into), fresh, total)
     if read:
@@ -58,6 +53,17 @@ def cost(usage: Usage, price: Price) -> Decimal:
     if thought:
         total = _EXACT.fma(Decimal(thought), _own(price.reasoning_usd_per_mtok, output), total)
     return _EXACT.quantize(_EXACT.fma(total, _MILLIONTH, extra), _QUANTUM)
+
+
+def _parts(usage: Usage, price: Price, extra: Decimal) -> tuple[dict[str, int], Decimal]:
+    """What is left of each class without its parts that are priced apart, and `extra` with them; no part is more than its class."""
+    left = {whole: getattr(usage, whole) for whole in TOKEN_PARTS.values()}
+    for unit, whole in TOKEN_PARTS.items():
+        usd, number = price.other_usd.get(unit), min(usage.other.get(unit, 0), left[whole])
+        if usd is not None and number:
+            left[whole] -= number
+            extra = _EXACT.fma(Decimal(number), usd, extra)
+    return left, extra
 
 
 def _written(usage: Usage, price: Price, total: Decimal) -> Decimal:

@@ -35,7 +35,7 @@ _UNITS: Mapping[str, tuple[str, int]] = {
     "social_searches_kcount": ("social_searches", 1_000),
     "storage_searches_kcount": ("storage_searches", 1_000),
     "code_executions_kcount": ("code_executions", 1_000),
-    "rerank_searches_kcount": ("rerank_searches", 1_000),
+    "rerank_searches_kcount": ("search_units", 1_000),
     "requests_kcount": ("requests", 1_000),
     "input_text_messages_kcount": ("input_text_messages", 1_000),
     "input_document_kpages": ("input_document_pages", 1_000),

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiplat_lab.core.types import Json, Usage
+
+MOST_CALLS = 1000
+"""The most calls of tools that one answer may make; whoever puts pieces together makes room for as many as the highest number."""
+
+
+def sound(calls: Sequence[Mapping[str, Json]]) -> bool:
+    """Whether pieces of tool calls can be put together: numbers that are numbers, and texts that are texts."""
+    for call in calls:
+        index, function = call.get("index", 0), call.get("function", {})
+        if type(index) is not int or not 0 <= index < MOST_CALLS or not isinstance(function, Mapping):
+            return False
+        if not all(isinstance(function.get(name), str | None) for name in ("name", "arguments")):
+            return False
+    return True
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from aiplat_lab.core.types import Deployment, Request, Response
 from aiplat_lab.providers import _openai_wire as openai_wire
 from aiplat_lab.providers._failures import bad_reply, from_error_object
 from aiplat_lab.providers._http import Endpoint
+from aiplat_lab.providers._wired import MISSHAPEN
 
 
 async def embeddings(
@@ -21,7 +22,10 @@ async def embeddings(
     """
     body = openai_wire.embed_body(request, deployment)
     data = (await endpoint.reply(path, body, request=request, deployment=deployment, headers=headers)).data
-    vectors = openai_wire.read_vectors(data, len(request.inputs) or None)
+    try:
+        vectors = openai_wire.read_vectors(data, len(request.inputs) or None)
+    except MISSHAPEN:
+        vectors = None
     if vectors is None:
         where = endpoint.where(deployment.model)
         if data.get("error"):

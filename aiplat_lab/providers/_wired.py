@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from aiplat_lab.core.errors import ProviderError
 from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response
+from aiplat_lab.providers._chat_shape import sound
 from aiplat_lab.providers._failures import bad_reply, cut_off, failure, from_error_object
 from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._needs import refuse
@@ -151,6 +152,8 @@ class Wired:
             data = self._object(event, deployment)
             with self._reading(deployment, data):
                 chunk = reader.read(data, event.name)
+                if chunk.tool_calls and not sound(chunk.tool_calls):
+                    raise ValueError("a call of a tool that is none")
             if chunk != NOTHING:
                 yield chunk
             if reader.ended:
@@ -172,7 +175,8 @@ class Wired:
             raise bad_reply(where, "a piece of a stream that is not JSON", event.data) from None
         if not isinstance(data, dict):
             raise bad_reply(where, f"a JSON {type(data).__name__} within a stream", event.data)
-        error = self._error_in(event, data)
+        with self._reading(deployment, data):
+            error = self._error_in(event, data)
         if error:
             raise from_error_object(where, error)
         return data

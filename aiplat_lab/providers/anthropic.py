@@ -16,6 +16,7 @@ from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response
 from aiplat_lab.providers import _anthropic_wire as messages_wire
 from aiplat_lab.providers._batches import AnthropicBatches
+from aiplat_lab.providers._chat_shape import sound
 from aiplat_lab.providers._failures import bad_reply, cut_off, failure, from_error_object
 from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._sse import Event
@@ -141,6 +142,8 @@ class Anthropic:
             for data in self._read(event, deployment):
                 try:
                     chunk = reader.read(data)
+                    if chunk.tool_calls and not sound(chunk.tool_calls):
+                        raise ValueError("a call of a tool that is none")
                 except MISSHAPEN:
                     where = self._endpoint.where(deployment.model)
                     raise bad_reply(where, "JSON of another shape than its format has", event.data) from None

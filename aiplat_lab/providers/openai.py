@@ -18,6 +18,7 @@ from aiplat_lab.core.settings import SETTINGS_FILE, ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response, Usage
 from aiplat_lab.providers import _openai_wire as openai_wire
 from aiplat_lab.providers._batches import OpenAIBatches
+from aiplat_lab.providers._chat_shape import sound
 from aiplat_lab.providers._failures import Where, bad_reply, cut_off, from_error_object
 from aiplat_lab.providers._hosts import Host
 from aiplat_lab.providers._http import Endpoint, drain
@@ -227,6 +228,8 @@ class OpenAI:
             for data in _read(event, where):
                 try:
                     chunk = openai_wire.read_chunk(data, own=own, usage_wanted=usage_wanted)
+                    if chunk.tool_calls and not sound(chunk.tool_calls):
+                        raise ValueError("a call of a tool that is none")
                 except MISSHAPEN:
                     raise bad_reply(where, "JSON of another shape than its format has", event.data) from None
                 if reported:

@@ -76,6 +76,19 @@ def test_a_call_that_spans_a_change_of_price_costs_what_held_when_it_began() -> 
     assert (before.cost_usd, after.cost_usd) == (Decimal("0.002"), Decimal("0.01"))
 
 
+def test_a_hedge_that_is_billed_too_is_in_the_cost_and_the_row_prices_itself() -> None:
+    from aiplat_lab.core.documents import request_document
+    from aiplat_lab.gateway.row import end_row
+
+    call = booked(GPT5, THOUSAND, hedge=(MINI, THOUSAND))
+    assert (call.cost_usd, call.baseline_cost_usd) == (Decimal("0.0135"), Decimal("0.01125"))
+    row, _ = end_row(call, request_document(call.request))
+    assert reprice(row) == call.cost_usd
+    assert "hedge_billed" in row["flags"]
+    unknown = booked(GPT5, THOUSAND, hedge=(OURS, THOUSAND))
+    assert (unknown.cost_usd, "no_price" in unknown.flags) == (None, True)
+
+
 def test_a_cost_that_no_row_can_hold_is_unknown() -> None:
     toml = '[[prices]]\nmodel = "m"\ninput_usd_per_mtok = 100_000\noutput_usd_per_mtok = 1\n'
     call = booked(OURS, Usage(input_tokens=10**10), toml=toml)

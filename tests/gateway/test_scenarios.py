@@ -290,6 +290,8 @@ EXTRA = (
     _model("drained", [("once", "status-500@drained"), ("once", "status-503@drained")]),
     _model("held", [("q", "status-429@held"), ("q", "instant@held")]),
     _model("left", [("once", "slow-stream@left")]),
+    _model("reasoned", [("q", "instant@w1"), ("q", "instant@w2")], more='strategy = "weighted"\n'),
+    _model("unable", [("q", "instant@u")]).replace("output_usd_per_mtok = 10", 'output_usd_per_mtok = 10, lacks = ["tools"]'),
     _model("caller", [("q", "status-400@caller")]),
 )
 
@@ -487,3 +489,19 @@ def test_metrics_and_models_show_the_breakers(here: Served, key: str) -> None:
     text = connection.getresponse().read().decode()
     connection.close()
     assert 'aiplat_breaker_opened_total{deployment="q/status-500@alone"}' in text
+
+
+def test_the_reason_is_in_the_headers_of_streams_too(here: Served, key: str) -> None:
+    for stream in (False, True):
+        heard = post(here, key, "reasoned", stream=stream)
+        assert heard.status == 200 and heard.headers["x-aiplat-route"].startswith("weighted: q/instant@w"), heard.headers
+        assert row_of(here, heard.call_id)["route"] == heard.headers["x-aiplat-route"]
+
+
+def test_a_request_that_no_deployment_can_answer_is_refused(here: Served, key: str) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    heard = post(here, key, "unable", tools=tools)
+    row = row_of(here, heard.call_id)
+    assert heard.status == 400 and heard.error is not None and "calling tools" in heard.error["message"]
+    assert (row["status"], row["policy"], row["error_type"], row["attempts"]) == ("refused", "routing", "capability_refused", 0)
+    assert post(here, key, "unable").status == 200

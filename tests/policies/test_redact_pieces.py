@@ -183,11 +183,14 @@ def test_placeholders_are_one_for_one() -> None:
 
 def test_bytes_and_words_of_the_wire_are_left_alone() -> None:
     given = {
-        "type": "a@b.com",
+        "type": "text_delta",
+        "signature": "a@b.com",
         "source": {"media_type": "image/png", "data": "a@b.com"},
         "url": "data:text/plain;base64,a@b.com",
         "note": "a@b.com",
     }
     found = changed(given, lambda text, encoded: text.replace("a@b.com", "*"))
     assert found == {**given, "note": "*"}
+    blob = "QUJD" * 400
+    assert changed({"bytes": blob}, lambda text, encoded: "changed") == {"bytes": blob}
     assert changed(given["source"], lambda text, encoded: text) is given["source"]

@@ -14,6 +14,7 @@ from gatewaykit import World, ask, model, world
 from aiplat_lab.core.errors import AiplatError, ConfigError, ContentRefused
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.types import Message, Request
+from aiplat_lab.policies._walk import changed, without_log_probs
 
 MASK = '[redaction]\ninput = "mask"\n'
 MAIL, CARD, NINO = "jane.doe@example.com", "4111 1111 1111 1111", "AB 12 34 56 C"
@@ -277,6 +278,33 @@ def test_an_answer_kept_before_the_rule_is_masked_when_it_is_given_again(home: H
     assert asyncio.run(run('[redaction]\noutput = "mask"\n')) == f"hit {HIDDEN}"
     with pytest.raises(ContentRefused):
         asyncio.run(run('[redaction]\noutput = "refuse"\n'))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_both_sides_are_counted_together(home: Home, upstream: FaultServer, stream: bool) -> None:
+    toml = '[redaction]\ninput = "mask"\noutput = "observe"\ndetectors = ["email"]\n' + model("m", "instant@both", "echo@both")
+
+    async def run() -> None:
+        async with world(home, upstream, toml) as here:
+            request = replace(ask("m", f"for {MAIL}", stream=stream), settings={"max_tokens": 100})
+            await (streamed(here, request) if stream else here.gateway.handle(request))
+            assert here.row(request.call_id)["findings"] == {"email": "1 masked"}  # the placeholder itself is no finding
+
+    asyncio.run(run())
+
+
+def test_probabilities_of_tokens_do_not_spell_out_what_was_masked() -> None:
+    body = {
+        "choices": [{"message": {"content": MAIL}, "logprobs": {"content": [{"token": "jane"}, {"token": ".doe@"}]}}],
+        "usage": {"n": 1},
+    }
+    assert "jane" not in json.dumps(without_log_probs({**body, "choices": [{**body["choices"][0], "message": {}}]}))  # type: ignore[dict-item, index]
+
+
+def test_fields_named_like_words_of_the_wire_are_looked_through_where_they_are_data() -> None:
+    given = {"type": "text", "role": f"contact {MAIL}", "model": "openai/gpt-5:latest", "signature": MAIL}
+    found = changed(given, lambda text, encoded: text.replace(MAIL, "*") if text != "openai/gpt-5:latest" else "changed")
+    assert found == {**given, "role": "contact *"}
 
 
 def test_a_broken_stream_is_recorded_masked(home: Home, upstream: FaultServer) -> None:

@@ -198,6 +198,8 @@ CASES = [
          ),  # 400 × 0.3 + 600 × 1 + 100 × 2.5 = 120 + 600 + 250
     Case("sound in the cache", "google", "gemini-2.5-flash", gone(cache_read_tokens=1000, cache_audio_read_tokens=400), "0.000058"
          ),  # 600 × 0.03 + 400 × 0.1 = 18 + 40
+    Case("sound counted twice", "google", "gemini-2.5-flash", gone(input_tokens=600, cache_read_tokens=400, input_audio_tokens=1000,
+         cache_audio_read_tokens=400), "0.00064"),  # no part is more than its class: 600 × 1 + 400 × 0.1
     Case("a picture out", "google", "gemini-2.5-flash-image", gone(input_tokens=100, output_tokens=1300, output_image_tokens=1290),
          "0.038755"),  # 100 × 0.3 + 10 × 2.5 + 1290 × 30 = 30 + 25 + 38,700
     Case("in the region", "aws", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", gone(input_tokens=1000, cache_write_tokens=100,

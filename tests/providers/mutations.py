@@ -7,6 +7,7 @@ import contextlib
 import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from wirekit import Upstream, frame, listening, make, sse
 
 from aiplat_lab.core.errors import ProviderError
 from aiplat_lab.core.types import TOKEN_CLASSES, Chunk, Deployment, Message, Request, Usage
+from aiplat_lab.gateway.tools import merge_tool_calls
 
 TEXT = "Grüße, 世界 🌍: one two three"
 LONGEST_S = 2.0
@@ -100,7 +102,7 @@ WIRES = (_openai(), _anthropic(), _gemini(), _bedrock(), _cohere(), _responses()
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 Mutation = Callable[[random.Random, Wire, list[bytes]], list[bytes]]
-_ODD: tuple[Any, ...] = (None, 0, -1, 1e308, "", "x", [], {}, [[]], [None], {"a": None}, True, "\ud800")
+ODD: tuple[Any, ...] = (None, 0, -1, 1e308, 10**9, 0.5, "", "x", [], {}, [[]], [None], {"a": None}, True, "\ud800")
 
 
 def _cut(dice: random.Random, wire: Wire, events: list[bytes]) -> list[bytes]:
@@ -167,22 +169,24 @@ def _misshapen(dice: random.Random, wire: Wire, events: list[bytes]) -> list[byt
     if wire.binary:
         name = dice.choice(["messageStart", "contentBlockStart", "contentBlockDelta", "messageStop", "metadata", "new"])
         field = dice.choice(["delta", "start", "contentBlockIndex", "stopReason", "usage", "x"])
-        return [*events[:at], frame(name, {field: dice.choice(_ODD)}), *events[at + 1 :]]
+        return [*events[:at], frame(name, {field: dice.choice(ODD)}), *events[at + 1 :]]
     head, _, rest = events[at].partition(b"data: ")
     with contextlib.suppress(ValueError):
         data = json.loads(rest)
-        places = list(_places(data))
+        places = list(places_in(data)) if isinstance(data, dict | list) else []
+        if not places:
+            return events
         holder, key = dice.choice(places)
-        holder[key] = dice.choice(_ODD)
+        holder[key] = deepcopy(dice.choice(ODD))
         return [*events[:at], head + b"data: " + json.dumps(data).encode() + b"\n\n", *events[at + 1 :]]
     return events
 
 
-def _places(data: Any) -> Iterator[tuple[Any, Any]]:
+def places_in(data: Any) -> Iterator[tuple[Any, Any]]:
     for key, value in data.items() if isinstance(data, dict) else enumerate(data):
         yield data, key
         if isinstance(value, dict | list):
-            yield from _places(value)
+            yield from places_in(value)
 
 
 MUTATIONS: tuple[Mutation, ...] = (_cut, _dropped, _doubled, _reordered, _flipped, _noise, _huge, _spelled, _misshapen)
@@ -247,6 +251,10 @@ async def told(upstream: Upstream, provider: Any, wire: Wire, body: bytes) -> Se
                 got.append(chunk)
     except ProviderError as failed:
         error = failed
+    whole: list[dict[str, Any]] = []
+    for chunk in got:  # as the gateway does with what it is given
+        merge_tool_calls(whole, chunk.tool_calls)
+    assert len(whole) < 1100
     usage = next((chunk.usage for chunk in reversed(got) if chunk.usage), None)
     return Seen("".join(chunk.text for chunk in got), usage, error, now() - began)
 
