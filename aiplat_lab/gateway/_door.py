@@ -14,11 +14,11 @@ from datetime import datetime
 from decimal import Decimal
 from threading import Lock
 from types import UnionType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
+from aiplat_lab.core.errors import AiplatError, AuthRefused, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
 from aiplat_lab.gateway._metrics import Metrics
@@ -59,9 +59,18 @@ class Caller:
     """Who is at the door."""
 
     owner: bool
-    """Came through the owner-only socket, or holds its token."""
+    """Came through the owner-only socket, holds its token, or a key with the role `owner`."""
     key: Key | None = None
-    """The virtual key, for everybody else."""
+    """The virtual key, for everybody who does not come through the owner's door."""
+    refused: AuthRefused | None = None
+    """Why the key opens nothing here."""
+
+    @property
+    def reads(self) -> Literal["all", "team", "own"]:
+        """What it may read: every call, those of its team, or its own and its team's totals."""
+        if self.owner or (self.key is not None and self.key.role == "auditor"):
+            return "all"
+        return "team" if self.key is not None and self.key.role == "maintainer" and self.key.team else "own"
 
 
 @dataclass(slots=True)

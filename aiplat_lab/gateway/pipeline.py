@@ -16,7 +16,6 @@ from aiplat_lab.core.errors import (
     AiplatError,
     CallCancelled,
     CallRefused,
-    ConfigError,
     LedgerError,
     UnknownCall,
     UnknownModel,
@@ -27,18 +26,19 @@ from aiplat_lab.core.errors import (
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import check, find
-from aiplat_lab.core.settings import Settings, secret
+from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway._explain import explained
 from aiplat_lab.gateway._trip import Trip, replay, typed
 from aiplat_lab.gateway.booking import book
 from aiplat_lab.gateway.counting import Counted
+from aiplat_lab.gateway.fence import available, fenced
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, make
+from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, Residency, make
 from aiplat_lab.prices import Prices, load
 
 _CLOSE_S = 0.4
@@ -67,6 +67,7 @@ class Gateway:
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
+        self._residency = next(policy for policy in self._policies if isinstance(policy, Residency))
         self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self._limits, clock=clock)
         self._trips: dict[str, Trip] = {}
         self._masking = next(policy for policy in self._policies if isinstance(policy, Redact))
@@ -210,7 +211,7 @@ class Gateway:
                 "name": name,
                 "deployments": [self._describe(one, now) for one in deployments],
                 "region": deployments[0].region,
-                "available": any(self._available(one) for one in deployments),
+                "available": any(available(self._settings, one) for one in deployments),
             }
             for name, deployments in self._deployments.items()
         ]
@@ -371,19 +372,8 @@ class Gateway:
             settings = self._settings.providers[name]
             if not settings.transport:
                 settings = replace(settings, transport=self._settings.gateway.transport)
-            provider = self._providers[name] = find("provider", settings.kind)(name, settings)
+            provider = self._providers[name] = fenced(find("provider", settings.kind)(name, settings), self._residency)
         return provider
-
-    def _available(self, deployment: Deployment) -> bool:
-        """Whether a call could be sent: the wire format is known, and the key is there where that is quick to tell."""
-        settings = self._settings.providers[deployment.provider]
-        try:
-            find("provider", settings.kind)
-            if not settings.api_key.startswith(("keyring:", "command:")):
-                secret(settings.api_key)
-        except ConfigError:
-            return False
-        return True
 
     def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
         price = self._prices.of(deployment, now)

@@ -16,6 +16,8 @@ class GatewaySettings:
     """The loopback HTTP port for SDKs; 0 takes a free one."""
     host: str = "127.0.0.1"
     """The address to listen on. Any but a loopback one is refused until there is a virtual key."""
+    names: tuple[str, ...] = ()
+    """Further names under which others reach it, such as `ai.example.org` or `127.0.0.1:9000` through a tunnel."""
     idle_s: float = 3600.0
     """Seconds without a client after which the gateway stops; 0 never stops it, and a schedule that is switched on keeps it."""
     durability: Literal["process", "power"] = "process"

@@ -98,10 +98,10 @@ def _check(settings: Settings, source: str) -> None:
     """What one key alone cannot show: references between tables, key references, scopes, the time zone."""
     for name, provider in settings.providers.items():
         scheme = provider.api_key.partition(":")[0]
-        if provider.api_key and scheme not in {"keyring", "env", "file", "command"}:
+        if provider.api_key and scheme not in {"vault", "keyring", "env", "file", "command"}:
             raise ConfigError(
-                f"{source}: providers.{name}.api_key must be a reference, keyring:NAME, env:NAME, file:PATH or command:PROGRAM …, "
-                "never the key itself"
+                f"{source}: providers.{name}.api_key must be a reference, vault:NAME, keyring:NAME, env:NAME, file:PATH or "
+                "command:PROGRAM …, never the key itself"
             )
     for name, model in settings.models.items():
         if not model.deployments:
@@ -135,6 +135,9 @@ def _check_rules(settings: Settings, source: str) -> None:
         scopes = [name for name in LIMIT_SCOPES if getattr(limit, name)]
         if len(scopes) > 1:
             raise ConfigError(f"{source}: limits[{index}] names {' and '.join(scopes)}; a limit has one scope at most")
+    for index, entry in enumerate(settings.residency):
+        if not entry.regions:
+            raise ConfigError(f"{source}: residency[{index}].regions is empty; name at least one region, such as uk")
     tags = [(f"budgets[{index}]", budget.tag) for index, budget in enumerate(settings.budgets)]
     tags += [(f"residency[{index}]", entry.tag) for index, entry in enumerate(settings.residency)]
     for where, tag in tags:
