@@ -102,7 +102,7 @@ def _request(body: Mapping[str, Json]) -> Request:
     check_fields(body, _CALL)
     check_fields(body.get("attribution") or {}, _WHO)
     read_messages(body.get("messages") or ())
-    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed"))):
+    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed")), ("priority", ("", "interactive", "batch"))):
         if body.get(name) not in (None, *known):
             raise UsageError(f"the field {name!r} must be {' or '.join(known)}, not {str(body[name])[:40]!r}")
     for index, text in enumerate(body.get("inputs") or ()):
@@ -364,6 +364,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "http": address.http if address else "",
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
+            "limits": plain(door.gateway.queues()),
             "providers": [{"name": name, "kind": one.kind, "region": one.region} for name, one in settings.providers.items()],
             "schedules": door.scheduler.state() if door.scheduler is not None else None,
             "incidents": [*trouble, *door.news()],

@@ -214,8 +214,12 @@ class Gateway:
         """Every budget with what was spent and is held: the figures that enforcement uses; money as text."""
         return next(policy for policy in self._policies if isinstance(policy, Budget)).counters()
 
+    def queues(self) -> list[dict[str, Any]]:
+        """Every limit in use, with how many calls run under it and wait for it."""
+        return self._limits.queues()
+
     def in_flight(self) -> list[dict[str, Any]]:
-        """The calls under way, the oldest first."""
+        """The calls under way, the oldest first; one that waits in a queue says where and at which place."""
         return [
             {
                 "call_id": trip.call.id,
@@ -225,6 +229,7 @@ class Gateway:
                 "model": trip.call.request.model,
                 "stream": trip.call.request.stream,
                 "provider": trip.call.deployment.provider if trip.call.deployment else "",
+                "queued": self._limits.queued(trip.call),
             }
             for trip in self._trips.values()
         ]
