@@ -159,7 +159,7 @@ def _check_figures(where: str, limit: LimitSettings | DeploymentSettings) -> Non
         value = getattr(limit, name)
         if value is not None and value < 1:
             raise ConfigError(
-                f"{where}.{name} is {value}; it must be 1 or more. Leave it out for no limit; to let nobody call, revoke keys or set models."
+                f"{where}.{name} is {value}; it must be 1 or more. Leave it out for no limit; to let nobody call, revoke keys."
             )
 
 
