@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Thread
@@ -36,7 +36,7 @@ from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, make
+from aiplat_lab.policies import FIRST, Auth, Budget, Cache, KeyRing, Limits, Prompts, make
 from aiplat_lab.policies.budget import may_have_cost
 from aiplat_lab.prices import Prices, cost, load
 
@@ -115,6 +115,8 @@ class Gateway:
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
+        self._cache = next(policy for policy in self._policies if isinstance(policy, Cache))
+        self._cache.embed = self._embed
         self._route = Route(self._provider, gate=self._limits, clock=clock)
         self._trips: dict[str, _Trip] = {}
         self._memory = Memory(ledger, clock=clock)
@@ -213,6 +215,10 @@ class Gateway:
     def budgets(self) -> list[dict[str, Any]]:
         """Every budget with what was spent and is held: the figures that enforcement uses; money as text."""
         return next(policy for policy in self._policies if isinstance(policy, Budget)).counters()
+
+    def cached(self) -> list[dict[str, Any]]:
+        """What the cache keeps now, by team."""
+        return self._cache.state()
 
     def queues(self) -> list[dict[str, Any]]:
         """Every limit in use, with how many calls run under it and wait for it."""
@@ -352,6 +358,14 @@ class Gateway:
         call.baseline_cost_usd = (
             call.cost_usd if first == call.deployment else _cost(usage, self._prices.of(first, call.started_at, usage=usage))
         )
+
+    async def _embed(self, call: Call, text: str) -> Sequence[float]:
+        """The vector of a question, asked for on behalf of its call: a call of its own, under the same rules and in the ledger."""
+        who = replace(call.request.attribution, surface="cache", key_id="")
+        request = Request(
+            model=self._settings.cache.semantic_model, operation="embed", inputs=(text,), attribution=who, parent_id=call.id, cache="on"
+        )
+        return (await self.handle(request)).embeddings[0]
 
     # --- parts ------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from flowkit import run_fake
@@ -346,7 +347,7 @@ def test_nobody_starves() -> None:
         head = served[:600]
         for rank in ranks:
             places = [index for index, one in enumerate(head) if one == (rank.team, rank.batch)]
-            gap = max(after - before for before, after in zip(places, places[1:], strict=False))
+            gap = max(after - before for before, after in pairwise(places))
             assert gap <= (9.5 / rank.weight + 2) * (BATCH_EVERY if rank.batch else 2), (rank, gap)
 
     run_fake(run())

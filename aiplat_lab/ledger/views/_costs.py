@@ -128,14 +128,24 @@ VIEWS: Mapping[str, View] = {
         "(prompt_name)) ORDER BY kind, calls DESC, value",
     ),
     "cache_index": View(
-        "Answers that the exact cache may give again: complete, asked for with the cache on, and not answers from the cache "
-        "themselves; newest first.",
+        "Answers that the exact cache may give again: complete, asked for with the cache on, not answers from the cache "
+        "themselves, and younger than the last clearing of the cache; newest first.",
         "SELECT request_hash, team, call_id::VARCHAR AS call_id, response_hash, ended_at, surface, tags['epoch'] AS epoch, "
         "tags['draw'] AS draw FROM calls "
         "WHERE status = 'ok' AND cache = 'miss' AND request_hash IS NOT NULL AND response_hash IS NOT NULL "
         "AND (operation = 'embed' OR finish_reason IN ('stop', 'tool_calls')) AND list_has_all("
         "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted'], coalesce(flags, [])) "
+        "AND NOT EXISTS (SELECT 1 FROM (SELECT coalesce(data->>'team', '') AS team, max(recorded_at) AS at FROM records "
+        "WHERE kind = 'cache_cleared' GROUP BY ALL) cleared WHERE cleared.at >= calls.started_at AND cleared.team IN ('', calls.team)) "
         "ORDER BY started_at DESC, seq DESC",
+    ),
+    "cache_use": View(
+        "What the cache did, by team: calls that it answered, those of them that only meant the same, calls that it could not answer, "
+        "and what the answered ones would have cost in US dollars.",
+        "SELECT team, count(*) FILTER (cache = 'hit') AS hits, "
+        "count(*) FILTER (cache = 'hit' AND list_contains(coalesce(flags, []), 'semantic_hit')) AS semantic_hits, "
+        "count(*) FILTER (cache = 'miss') AS misses, coalesce(sum(baseline_cost_usd) FILTER (cache = 'hit'), 0) AS saved_usd "
+        "FROM calls WHERE cache IN ('hit', 'miss') GROUP BY team ORDER BY saved_usd DESC, hits DESC, team",
     ),
     "spend_by_scope": View(
         "Cost in US dollars by everything that a budget can hold: `everyone`, `team`, `project`, `key`, `user` and `prompt`. A call "
