@@ -1,5 +1,6 @@
-"""Observing the platform: schedules are set here and read here; the gateway keeps them."""
+"""Observing the platform: schedules are set here and read here; the gateway keeps them. What the cache could be trusted with."""
 
+from aiplat_lab.observe._cache_report import THRESHOLDS, cache_report
 from aiplat_lab.observe._export import crontab, systemd
 from aiplat_lab.observe._schedules import (
     Change,
@@ -13,8 +14,10 @@ from aiplat_lab.observe._schedules import (
 )
 
 __all__ = [
+    "THRESHOLDS",
     "Change",
     "add_schedule",
+    "cache_report",
     "crontab",
     "due_after",
     "find_schedule",

@@ -11,6 +11,8 @@ from aiplat_lab.core.registry import find, names
 from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Clock, Policy, utc_now
 from aiplat_lab.ledger import Ledger
+from aiplat_lab.policies._alike import GUARDS, disagreement, marks
+from aiplat_lab.policies._semantic import likeness
 from aiplat_lab.policies.auth import Auth, Key, KeyRing, NewKey
 from aiplat_lab.policies.budget import Budget
 from aiplat_lab.policies.cache import Cache
@@ -30,4 +32,19 @@ def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple
     return tuple(find("policy", name)(settings, ledger, clock=clock) for name in order)
 
 
-__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "Limits", "NewKey", "Prompts", "Residency", "make"]
+__all__ = [
+    "GUARDS",
+    "Auth",
+    "Budget",
+    "Cache",
+    "Key",
+    "KeyRing",
+    "Limits",
+    "NewKey",
+    "Prompts",
+    "Residency",
+    "disagreement",
+    "likeness",
+    "make",
+    "marks",
+]

@@ -25,63 +25,61 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_NUMBER_WORDS = {
-    word: str(number)
-    for number, words in enumerate(
-        "zero|one first once|two second twice|three third|four fourth|five fifth|six sixth|seven seventh|eight eighth|nine ninth|ten tenth|"
-        "eleven eleventh|twelve twelfth".split("|")
-    )
-    for word in words.split()
-} | {
-    word: word for word in "twenty thirty forty fifty sixty hundred thousand million billion half quarter third double triple dozen".split()
+_ORDINALS = (
+    *("zero", "one first once", "two second twice", "three third", "four fourth", "five fifth", "six sixth", "seven seventh"),
+    *("eight eighth", "nine ninth", "ten tenth", "eleven eleventh", "twelve twelfth"),
+)
+_NUMBER_WORDS = {word: str(number) for number, words in enumerate(_ORDINALS) for word in _set(words)} | {
+    word: word for word in _set("twenty thirty forty fifty sixty hundred thousand million billion half quarter third double triple dozen")
 }
 _NEGATIONS = _set(
-    "not no never none neither nor nobody nothing nowhere without cannot except excluding unless non isn aren wasn weren don doesn didn "
-    "can't won't isn't aren't wasn't weren't don't doesn't didn't shouldn't wouldn't couldn't haven't hasn't hadn't mustn't"
+    "not no never none neither nor nobody nothing nowhere without cannot except excluding unless non isn aren wasn weren don doesn "
+    "didn can't won't isn't aren't wasn't weren't don't doesn't didn't shouldn't wouldn't couldn't haven't hasn't hadn't mustn't"
 )
 _OPPOSITES = _set(
-    "more less most least fewer greater smaller larger bigger higher lower highest lowest above below over under up down increase decrease "
-    "increases decreases rise fall grow shrink maximum minimum max min before after earlier later earliest latest oldest newest old new first "
-    "last next previous start stop begin end open close opened closed enable disable enabled disabled on off in out into onto add remove "
-    "include exclude included excluded import export importing exporting upload download buy sell buying selling borrow lend lending borrowing "
-    "left right north south east west ascending descending encrypt decrypt encode decode lock unlock install uninstall allow deny allowed "
-    "forbidden legal illegal true false hot cold best worst advantages disadvantages pros cons positive negative gain loss profit debit credit "
-    "incoming outgoing internal external inside outside public private men women male female mother father son daughter employer employee "
-    "landlord tenant buyer seller sender receiver sent received send receive input output inputs outputs read write push pull join leave "
-    "accept reject agree disagree approve with without hard soft fast slow early late full empty gross net paid unpaid sell upgrade downgrade "
-    "mandatory optional always sometimes all any some every both either only just"
+    "more less most least fewer greater smaller larger bigger higher lower highest lowest above below under down increase decrease "
+    "increases decreases rise fall grow shrink maximum minimum max min before after earlier later earliest latest oldest newest old "
+    "new first last next previous start stop begin end open close opened closed enable disable enabled disabled off out add remove "
+    "include exclude included excluded import export importing exporting upload download buy sell buying selling borrow lend lending "
+    "borrowing left right north south east west ascending descending encrypt decrypt encode decode lock unlock install uninstall "
+    "allow deny allowed forbidden legal illegal true false hot cold best worst advantages disadvantages pros cons positive negative "
+    "gain loss profit debit credit incoming outgoing internal external inside outside public private men women male female mother "
+    "father son daughter employer employee landlord tenant buyer seller sender receiver sent received send receive input output "
+    "inputs outputs read write push pull join leave accept reject agree disagree approve without hard soft fast slow early late full "
+    "empty gross net paid unpaid upgrade downgrade mandatory optional always sometimes all any some every both either only just"
 )
 _UNITS = _set(
-    "mm cm m km metre metres meter meters kilometre kilometres kilometer kilometers mile miles yard yards foot feet inch inches acre acres "
-    "hectare hectares litre litres liter liters ml pint pints gallon gallons g kg gram grams kilogram kilograms tonne tonnes ton tons lb lbs "
-    "pound pounds ounce ounces stone celsius fahrenheit kelvin degrees percent percentage euro euros dollar dollars sterling yen rupee rupees "
-    "gbp usd eur kb mb gb tb byte bytes bit bits kilobytes megabytes gigabytes terabytes watt watts kw kwh volt volts amp amps mph kph knots "
-    "calories joules hz mhz ghz"
+    "mm cm m km metre metres meter meters kilometre kilometres kilometer kilometers mile miles yard yards foot feet inch inches acre "
+    "acres hectare hectares litre litres liter liters ml pint pints gallon gallons g kg gram grams kilogram kilograms tonne tonnes "
+    "ton tons lb lbs pound pounds ounce ounces stone celsius fahrenheit kelvin degrees percent percentage euro euros dollar dollars "
+    "sterling yen rupee rupees gbp usd eur kb mb gb tb byte bytes bit bits kilobytes megabytes gigabytes terabytes watt watts kw kwh "
+    "volt volts amp amps mph kph knots calories joules hz mhz ghz"
 )
 _TIMES = _set(
-    "january february march april may june july august september october november december jan feb mar apr jun jul aug sep sept oct nov dec "
-    "monday tuesday wednesday thursday friday saturday sunday today yesterday tomorrow tonight morning afternoon evening night noon midnight "
-    "spring summer autumn winter easter christmas second seconds minute minutes hour hours day days week weeks weekend weekday weekends "
-    "weekdays fortnight month months quarter quarters year years decade century daily weekly monthly quarterly yearly annual annually hourly "
-    "bc ad am pm current currently now recent since until ago"
+    "january february march april may june july august september october november december jan feb mar apr jun jul aug sep sept oct "
+    "nov dec monday tuesday wednesday thursday friday saturday sunday today yesterday tomorrow tonight morning afternoon evening "
+    "night noon midnight spring summer autumn winter easter christmas second seconds minute minutes hour hours day days week weeks "
+    "weekend weekday weekends weekdays fortnight month months quarter quarters year years decade century daily weekly monthly "
+    "quarterly yearly annual annually hourly bc ad am pm current currently now recent since until ago"
 )
 _KINDS = _set("who whom whose when where why which")
 _FORMS = _set(
-    "word words sentence sentences paragraph paragraphs line lines page pages bullet bullets list table json yaml xml csv html markdown code "
-    "poem letter email essay tweet summary short brief briefly long detailed detail details simple formal informal example examples step steps "
-    "python javascript java rust ruby sql bash english french german spanish italian welsh polish"
+    "word words sentence sentences paragraph paragraphs line lines page pages bullet bullets list table json yaml xml csv html "
+    "markdown poem letter email essay tweet summary short brief briefly long detailed detail simple formal informal python javascript "
+    "java rust ruby sql bash english french german spanish italian welsh polish"
 )
 _DIRECTIONS = _set("from to than versus vs into between")
 _STOP = _set(
-    "a an the this that these those it its is are was were be been being am do does did doing have has had having will would shall should can "
-    "could may might must i me my mine we us our ours you your yours he him his she her hers they them their theirs what how of for to from by "
-    "with at as about into than then so and or but if there here please kindly tell explain describe give show let know say me could would want "
-    "need like wonder wondering ask get got go make work help answer question information info exactly really actually very much many way ways "
-    "mean means meaning thing things someone somebody one ones people person s t re ve ll d m im whats hows"
+    "a an the this that these those it its is are was were be been being am do does did doing have has had having will would shall "
+    "should can could may might must i me my mine we us our ours you your yours he him his she her hers they them their theirs what "
+    "how of for to from by with at as about into than then so and or but if there here please kindly tell explain describe give show "
+    "let know say want need like wonder wondering ask get got go make work help answer question information info exactly really "
+    "actually very much many way ways mean means meaning thing things someone somebody one ones people person s t re ve ll d m im "
+    "whats hows"
 )
 _STARTERS = _set(
-    "summarise summarize write list name find translate convert calculate compute compare suggest recommend draft define outline is are was "
-    "were which what how why should does did will in on at for if when after before during under according"
+    "summarise summarize write list name find translate convert calculate compute compare suggest recommend draft define outline is "
+    "are was were which what how why should does did will in on at for if when after before during under according"
 )
 _FOREIGN = {
     "fr": _set("le la les des est une dans pour que qui quel quelle comment pourquoi avec sur vous je nous est-ce combien"),
@@ -157,7 +155,9 @@ def _words(one: Marks, other: Marks) -> str:
     left, right = Counter(one.words), Counter(other.words)
     only, instead = sum((left - right).values()), sum((right - left).values())
     if not only and not instead:
-        return "order" if (one.directed or other.directed) and one.words != other.words else ""
+        moved = [pair for pair in zip(one.words, other.words, strict=True) if pair[0] != pair[1]]
+        swapped = len(moved) == 2 and moved[0] == moved[1][::-1]
+        return "order" if swapped or (moved and (one.directed or other.directed)) else ""
     return "words" if min(only, instead) == 0 or only == instead == 1 else ""
 
 

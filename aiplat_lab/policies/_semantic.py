@@ -140,3 +140,8 @@ def unit(vector: Sequence[float]) -> Vector:
     found = np.asarray(vector, dtype=np.float32)
     length = float(np.linalg.norm(found))
     return found / length if length else found
+
+
+def likeness(one: Sequence[float], other: Sequence[float]) -> float:
+    """The cosine similarity of two vectors."""
+    return float(unit(one) @ unit(other))
