@@ -29,6 +29,7 @@ Whatever follows an `@` in a model's name is ignored: `echo@a` and `echo@b` are 
 | `filtered` | finish reason `content_filter` |
 | `ignores-stream` | answers a stream with one plain reply |
 | `newer-limit`, `no-stream-options` | 400 for `max_tokens`, 422 for `stream_options`, in the words of real hosts |
+| `bag-of-words` | embeds a text by its words alone: the same words in another order are the same vector |
 | `leaky` | 400 whose message repeats the key that it was sent |
 """
 
@@ -386,8 +387,12 @@ class FaultServer:
         data = []
         for index, text in enumerate(texts):
             vector: Any = [byte / 255 for byte in hashlib.sha256(str(text).encode()).digest()[:8]]
+            if name == "bag-of-words":
+                vector = [0.01] * 64
+                for word in str(text).lower().strip("?.!").split():
+                    vector[hashlib.sha256(word.encode()).digest()[0] % 64] += 1.0
             if body.get("encoding_format") == "base64":
-                vector = base64.b64encode(struct.pack("<8f", *vector)).decode()
+                vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
             data.append({"object": "embedding", "index": index, "embedding": vector})
         tokens = sum(len(str(text).split()) for text in texts)
         reply: dict[str, Any] = {"object": "list", "data": data[::-1] if name == "unordered" else data, "model": body["model"]}

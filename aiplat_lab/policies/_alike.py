@@ -16,7 +16,8 @@ MAX_BYTES = 800
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
-_VERBATIM = re.compile(r"`[^`]+`|\"[^\"]+\"|“[^”]+”|\S+@\S+|https?://\S+|\b\w+(?:[_./\\]\w+)+\b|\b\w*\d\w*[^\W\d_]\w*\b")
+_QUOTED = re.compile(r"`[^`]{1,200}`|\"[^\"]{1,200}\"|“[^”]{1,200}”")
+_BEGINS = re.compile(r"(?:^|[.!?:]\s{1,4}|\n)[\"'“(]?(?=\w)")
 _SIGNS = re.compile(r"[£$€¥%°#+*=<>&|^~]|/(?=\s)|\bC\+\+")
 
 
@@ -81,6 +82,7 @@ _STARTERS = _set(
     "summarise summarize write list name find translate convert calculate compute compare suggest recommend draft define outline is "
     "are was were which what how why should does did will in on at for if when after before during under according"
 )
+_ORDINARY = _STOP | _NEGATIONS | _KINDS | _FORMS | _OPPOSITES | _STARTERS
 _FOREIGN = {
     "fr": _set("le la les des est une dans pour que qui quel quelle comment pourquoi avec sur vous je nous est-ce combien"),
     "de": _set("der die das und ist ein eine wie was warum nicht mit für von ich wir wann welche wo kann zu"),
@@ -121,15 +123,15 @@ def marks(text: str) -> Marks:
     low = [word.lower() for word in words]
     numbers = [match.group().replace(",", "") for match in _NUMBER.finditer(text)]
     numbers += [_NUMBER_WORDS[word] for word in low if word in _NUMBER_WORDS]
-    known = _STOP | _NEGATIONS
+    known = _STOP | _NEGATIONS | _NUMBER_WORDS.keys()
     return Marks(
         numbers=tuple(numbers),
-        names=tuple(_names(text, words)),
+        names=tuple(_names(text)),
         negations=sum(word in _NEGATIONS or word.endswith("n't") for word in low),
         opposites=_among(low, _OPPOSITES),
         units=tuple(word for word in low if word in _UNITS) + tuple(sorted(_SIGNS.findall(text))),
         times=_among(low, _TIMES),
-        verbatim=tuple(sorted(match.group().strip("?.,;:!") for match in _VERBATIM.finditer(text))),
+        verbatim=tuple(sorted([*_QUOTED.findall(text), *_codes(text)])),
         kind=_kind(text.lower(), low),
         form=_among(low, _FORMS),
         language=_language(text, low),
@@ -161,18 +163,28 @@ def _words(one: Marks, other: Marks) -> str:
     return "words" if min(only, instead) == 0 or only == instead == 1 else ""
 
 
-def _names(text: str, words: list[str]) -> list[str]:
-    """Words with a capital that are not ordinary ones at the beginning of a sentence, in their order."""
-    begins = {match.start() for match in re.finditer(r"(?:^|[.!?:]\s+|\n\s*)[\"'“(]?(?=\w)", text)}
-    found, at = [], 0
-    for word in words:
-        at = text.replace("’", "'").find(word, at)
-        plain = word.removesuffix("'s")
-        ordinary = word.lower() in _STOP | _NEGATIONS | _KINDS | _FORMS | _OPPOSITES | _STARTERS
-        first = any(begin <= at <= begin + 3 for begin in begins)
-        if plain[:1].isupper() and plain != "I" and not (ordinary and (first or not plain.isupper())) and not (first and ordinary):
-            found.append(plain.lower())
-        at += len(word)
+def _names(text: str) -> list[str]:
+    """Words with a capital that are not ordinary ones, in their order; abbreviations count everywhere but at a beginning."""
+    begins = {match.end() for match in _BEGINS.finditer(text)}
+    found = []
+    for match in _WORD.finditer(text):
+        word = match.group().removesuffix("'s").removesuffix("’s")
+        if not word[:1].isupper() or word == "I":
+            continue
+        ordinary = word.lower() in _ORDINARY
+        if not ordinary or (word.isupper() and match.start() not in begins):
+            found.append(word.lower())
+    return found
+
+
+def _codes(text: str) -> list[str]:
+    """Words that are to be taken letter by letter: addresses, paths, versions, names with digits or underscores in them."""
+    found = []
+    for token in text.split():
+        core = token.strip("?.,;:!()'\"`“”")
+        mixed = any(sign.isdigit() for sign in core) and any(sign.isalpha() for sign in core)
+        if mixed or "@" in core or any(sign in core[1:-1] for sign in "_/\\."):
+            found.append(core)
     return found
 
 

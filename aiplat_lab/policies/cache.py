@@ -24,6 +24,7 @@ _MEGABYTE = 1_000_000
 _ON_BY_ITSELF = frozenset({"magic", "report", "eval", "python", "cli", "ab"})
 _COMPLETE = frozenset({"stop", "tool_calls"})
 _HARMLESS_FLAGS = frozenset({"retried", "no_price", "no_usage", "over_budget", "over_reservation", "max_tokens_fitted"})
+_HARMLESS_FLAGS |= {"cache_not_read", "semantic_not_read"}
 _MASKED = "masked"
 _MORE_THAN_TEXT = ("logprobs", "top_logprobs", "audio", "modalities", "thinking", "reasoning", "include")
 _REPEATS = ("epoch", "draw")
@@ -150,7 +151,7 @@ class Cache:
         """The answer that is kept, where the call may have it."""
         try:
             answer = await self._find(key)
-        except (LedgerError, ValueError, KeyError, TypeError):  # a damaged payload, too
+        except (LedgerError, ValueError, KeyError, TypeError, AttributeError):  # a damaged payload can hold anything
             call.flags.append("cache_not_read")
             self._drop(key)
             return None

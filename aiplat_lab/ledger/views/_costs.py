@@ -134,7 +134,8 @@ VIEWS: Mapping[str, View] = {
         "tags['draw'] AS draw FROM calls "
         "WHERE status = 'ok' AND cache = 'miss' AND request_hash IS NOT NULL AND response_hash IS NOT NULL "
         "AND (operation = 'embed' OR finish_reason IN ('stop', 'tool_calls')) AND list_has_all("
-        "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted'], coalesce(flags, [])) "
+        "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted', "
+        "'cache_not_read', 'semantic_not_read'], coalesce(flags, [])) "
         "AND NOT EXISTS (SELECT 1 FROM (SELECT coalesce(data->>'team', '') AS team, max(recorded_at) AS at FROM records "
         "WHERE kind = 'cache_cleared' GROUP BY ALL) cleared WHERE cleared.at >= calls.started_at AND cleared.team IN ('', calls.team)) "
         "ORDER BY started_at DESC, seq DESC",
