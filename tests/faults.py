@@ -15,6 +15,7 @@ Whatever follows an `@` in a model's name is ignored: `echo@a` and `echo@b` are 
 | `status-429-no-header`, `status-429-date` | without `Retry-After`; with an HTTP date two seconds ahead |
 | `status-NNN-after-N` | that status with `Retry-After: N` for the first request of this model, then `instant` |
 | `status-NNN-once` | that status without `Retry-After` for the first request, then `instant` |
+| `status-NNN-until-S` | that status with `Retry-After: 2` for all until S seconds after the first request, then `instant` |
 | `context-length`, `unknown-model` | 400 and 404 in the words of the real services |
 | `hang`, `slow-first-Ns`, `slow-headers-Ns` | never answers; N seconds before the first text; before the first byte |
 | `stream-N`, `slow-stream`, `endless-stream` | N chunks; one chunk each 50 ms, 200 in all; no end |
@@ -454,6 +455,11 @@ class FaultServer:
             if not first:
                 return None
             headers = {} if more == "once" else {"Retry-After": more.removeprefix("after-")}
+        if more.startswith("until-"):
+            began = next(seen.at for seen in self.requests if seen.model == body["model"])
+            if time.monotonic() - began >= float(more.removeprefix("until-")):
+                return None
+            headers = {"Retry-After": "2"}
         return web.json_response(wire.error(int(status), f"the upstream says {status}"), status=int(status), headers=headers)
 
     async def _stream(self, request: web.Request, name: str, answer: Answer, body: dict[str, Any], wire: Any) -> web.StreamResponse:

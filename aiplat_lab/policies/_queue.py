@@ -157,15 +157,15 @@ class Place:
     def settle(self, used: int | None) -> None:
         """Books what was used in place of what was reserved; None leaves the reservation as the count."""
         if self.tokens is not None:
-            if used is not None:
+            if used is not None and self._limit.tokens is not None:
                 self._limit.correct(self.tokens - used)
             self.tokens = None
 
-    def leave(self) -> None:
+    def leave(self, now: float | None = None) -> None:
         """Makes room for the next call."""
         if self.inside:
             self.inside = False
-            self._limit.left(self._since)
+            self._limit.left(self._since, _now() if now is None else now)
 
     def undo(self) -> None:
         """Gives everything back: nothing was sent."""
@@ -226,10 +226,10 @@ class Limit:
 
     # --- coming and going -------------------------------------------------------------------------------------------
 
-    def enter_now(self, tokens: int) -> Place | None:
+    def enter_now(self, tokens: int, now: float | None = None) -> Place | None:
         """A place, when there is one and nobody waits."""
-        now = _now()
-        if self.waiting or self.wait_s(tokens, now):
+        now = _now() if now is None else now
+        if self._people.count or self._batches.count or self.wait_s(tokens, now):
             return None
         return self._grant(tokens, now)
 
@@ -249,12 +249,12 @@ class Limit:
             self._class(waiting.rank).leave(waiting)
             self.pump()
 
-    def left(self, since: float) -> None:
+    def left(self, since: float, now: float) -> None:
         """A call has ended."""
         self.running -= 1
-        lasted = _now() - since
+        lasted = now - since
         self._service_s = lasted if not self._service_s else self._service_s + _WEIGHT * (lasted - self._service_s)
-        if self.waiting:
+        if self._people.count or self._batches.count:
             self.pump()
 
     def undone(self, tokens: int) -> None:
@@ -329,10 +329,10 @@ class Limit:
             return math.inf
         if self._window is not None:
             found = max(found, self._growth_s(now))
-        if self.requests:
-            found = max(found, self.requests.wait_s(1, now))
-        if self.tokens:
-            found = max(found, self.tokens.wait_s(tokens, now))
+        for bucket, amount in ((self.requests, 1), (self.tokens, tokens)):
+            if bucket is not None:
+                wait_s = bucket.wait_s(amount, now)
+                found = wait_s if wait_s > found else found
         return found
 
     def expected_s(self, ahead: int, tokens: int) -> float:

@@ -44,12 +44,14 @@ class Bucket:
 
     def wait_s(self, amount: float, now: float, *, ahead: float = 0.0) -> float:
         """Seconds until `amount` may be taken, after others have taken `ahead`; what is larger than a minute waits for a full bucket."""
-        lacking = min(amount, self.per_minute) + ahead - self.level(now)
+        lacking = (amount if amount < self.per_minute else self.per_minute) + ahead - (self._level if now == self._at else self.level(now))
         return lacking * 60.0 / self.per_minute if lacking > _NEARLY else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Takes it, even beyond what is there."""
-        self._level = self.level(now) - amount
+        if now != self._at:
+            self.level(now)
+        self._level -= amount
 
     def give(self, amount: float, now: float) -> None:
         """Gives back what was not used; a negative amount takes what was used beyond."""

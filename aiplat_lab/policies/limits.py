@@ -23,7 +23,6 @@ from aiplat_lab.policies._queue import MAX_WAITING, Limit, Place, Rank, Waiting
 from aiplat_lab.policies._rates import Estimates
 
 _BATCHES = frozenset({"eval", "report"})
-_SCOPES = ("key", "user", "project", "team", "everyone")
 _LONGEST_PAUSE_S = 24 * 3600.0
 _SHORTEST_NOTE_S = 0.0005
 
@@ -37,6 +36,7 @@ class _Held:
 
     scopes: list[Place] = field(default_factory=list)
     deployments: list[tuple[str, Place]] = field(default_factory=list)
+    """With the deployments' names."""
     limit: Limit | None = None
     waiting: Waiting | None = None
 
@@ -85,10 +85,12 @@ class Limits:
             self._learns = True
             tokens = self._estimates.of(call.request)
         held = _held(call)
+        now: float | None = _now()
         for limit in limits:
-            place = limit.enter_now(tokens)
+            place = limit.enter_now(tokens, now)
             if place is None:
                 place = await self._wait(call, limit, tokens, within_s=self._left_s(call))
+                now = None  # time has passed
             held.scopes.append(place)
 
     async def after(self, call: Call) -> None:
@@ -99,20 +101,25 @@ class Limits:
         held: _Held | None = call.state.get(self.name)
         if held is None:
             return
-        used = _used(call, usage)
+        used, now = _used(call, usage), _now()
         for place in held.scopes:
             if not call.attempts:
                 place.undo()
             place.settle(used)
-            place.leave()
-        answered = call.deployment.name if call.deployment is not None else ""
+            place.leave(now)
         for name, place in held.deployments:
-            place.settle(used if name == answered else None)
-            place.leave()
+            place.settle(used if call.deployment is not None and name == call.deployment.name else None)
+            place.leave(now)
 
     def _of(self, who: Attribution) -> list[Limit]:
-        names = (who.key_id, who.user_id, who.project, who.team, "")
-        found = (self._scopes.get(scope) for scope in zip(_SCOPES, names, strict=True))
+        get = self._scopes.get
+        found = (
+            get(("key", who.key_id)),
+            get(("user", who.user_id)),
+            get(("project", who.project)),
+            get(("team", who.team)),
+            get(("everyone", "")),
+        )
         return [limit for limit in found if limit is not None]
 
     def _recorded(self, kind: str, row: Mapping[str, Any]) -> None:  # Any: a row's values
@@ -299,6 +306,8 @@ class _Slot(AbstractAsyncContextManager[None]):
             return
         if isinstance(error, ProviderError) and not self._call.partial:
             self._place.settle(0)
+            if error.reason == "rate_limited" and error.retry_after_s:  # before the place is free, so that nobody takes it
+                self._limit.hold_back(min(error.retry_after_s, _LONGEST_PAUSE_S))
         elif error is None:
             self._limit.answered()
         self._place.leave()

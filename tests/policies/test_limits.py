@@ -481,6 +481,30 @@ def test_a_pause_is_shared_by_all_callers_of_that_deployment_alone(home: Home) -
     ledger.close()
 
 
+def test_a_refusal_keeps_the_next_one_from_its_place(home: Home) -> None:
+    """What a provider asks for holds before the place is free, so that no waiting call is sent into it."""
+    limits, ledger = limits_of(home, "[gateway]\nqueue_s = 60\n")
+    there = Deployment(provider="up", model="m", parallel=1)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        began, entered = loop.time(), []
+
+        async def one(*, refused: bool) -> None:
+            async with limits.slot(call_of(), there, within_s=50.0):
+                entered.append(loop.time() - began)
+                await asyncio.sleep(0.1)
+                if refused:
+                    raise ProviderError("slow down", provider="up", reason="rate_limited", retry_after_s=7.0)
+
+        results = await asyncio.gather(one(refused=True), one(refused=False), one(refused=False), return_exceptions=True)
+        assert isinstance(results[0], ProviderError) and results[1:] == [None, None]
+        assert entered[0] == 0.0 and entered[1] == pytest.approx(7.1) and entered[2] == pytest.approx(7.2)
+
+    run_fake(run())
+    ledger.close()
+
+
 def test_a_cancelled_slot_gives_its_place_back(home: Home) -> None:
     limits, ledger = limits_of(home)
     there = Deployment(provider="up", model="m", parallel=1)
