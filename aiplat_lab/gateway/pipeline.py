@@ -108,6 +108,8 @@ class Gateway:
         self._ledger = ledger
         self._clock = clock
         self._policies = make(settings, ledger, clock=clock)
+        self._cache = next(policy for policy in self._policies if isinstance(policy, Cache))
+        self._cache.embed = self._embed
         self._prompts = next(policy for policy in self._policies if isinstance(policy, Prompts))
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)
@@ -115,8 +117,6 @@ class Gateway:
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
-        self._cache = next(policy for policy in self._policies if isinstance(policy, Cache))
-        self._cache.embed = self._embed
         self._route = Route(self._provider, gate=self._limits, clock=clock)
         self._trips: dict[str, _Trip] = {}
         self._memory = Memory(ledger, clock=clock)

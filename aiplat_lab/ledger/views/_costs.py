@@ -77,6 +77,14 @@ VIEWS: Mapping[str, View] = {
     "spend_by_project": View(_SPEND_DOC.format("project"), _spend_by("project")),
     "spend_by_model": View(_SPEND_DOC.format("requested model"), _spend_by("request_model", name="model")),
     "spend_by_user": View(_SPEND_DOC.format("user"), _spend_by("user_id")),
+    "cache_use": View(
+        "What the cache did, by team: calls that it answered, those of them that only meant the same, calls that it could not answer, "
+        "and what the answered ones would have cost in US dollars.",
+        "SELECT team, count(*) FILTER (cache = 'hit') AS hits, "
+        "count(*) FILTER (cache = 'hit' AND list_contains(coalesce(flags, []), 'semantic_hit')) AS semantic_hits, "
+        "count(*) FILTER (cache = 'miss') AS misses, coalesce(sum(baseline_cost_usd) FILTER (cache = 'hit'), 0) AS saved_usd "
+        "FROM calls WHERE cache IN ('hit', 'miss') GROUP BY team ORDER BY saved_usd DESC, hits DESC, team",
+    ),
     "breakdown": View(
         "What a page of costs needs, in one pass: for each day and team, each day and model, and each project (`kind` says which), "
         "cost in US dollars, calls, failed and refused calls, cache hits, what the cache saved, answered calls without a known "
@@ -139,14 +147,6 @@ VIEWS: Mapping[str, View] = {
         "AND NOT EXISTS (SELECT 1 FROM (SELECT coalesce(data->>'team', '') AS team, max(recorded_at) AS at FROM records "
         "WHERE kind = 'cache_cleared' GROUP BY ALL) cleared WHERE cleared.at >= calls.started_at AND cleared.team IN ('', calls.team)) "
         "ORDER BY started_at DESC, seq DESC",
-    ),
-    "cache_use": View(
-        "What the cache did, by team: calls that it answered, those of them that only meant the same, calls that it could not answer, "
-        "and what the answered ones would have cost in US dollars.",
-        "SELECT team, count(*) FILTER (cache = 'hit') AS hits, "
-        "count(*) FILTER (cache = 'hit' AND list_contains(coalesce(flags, []), 'semantic_hit')) AS semantic_hits, "
-        "count(*) FILTER (cache = 'miss') AS misses, coalesce(sum(baseline_cost_usd) FILTER (cache = 'hit'), 0) AS saved_usd "
-        "FROM calls WHERE cache IN ('hit', 'miss') GROUP BY team ORDER BY saved_usd DESC, hits DESC, team",
     ),
     "spend_by_scope": View(
         "Cost in US dollars by everything that a budget can hold: `everyone`, `team`, `project`, `key`, `user` and `prompt`. A call "
