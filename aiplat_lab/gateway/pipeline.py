@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Thread
@@ -31,6 +31,7 @@ from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import Settings, secret
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Price, Provider, Request, Response, Usage, utc_now
+from aiplat_lab.gateway._meanings import embedder
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
@@ -109,7 +110,7 @@ class Gateway:
         self._clock = clock
         self._policies = make(settings, ledger, clock=clock)
         self._cache = next(policy for policy in self._policies if isinstance(policy, Cache))
-        self._cache.embed = self._embed
+        self._cache.embed = embedder(self.handle, settings.cache.semantic_model)
         self._prompts = next(policy for policy in self._policies if isinstance(policy, Prompts))
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)
@@ -358,14 +359,6 @@ class Gateway:
         call.baseline_cost_usd = (
             call.cost_usd if first == call.deployment else _cost(usage, self._prices.of(first, call.started_at, usage=usage))
         )
-
-    async def _embed(self, call: Call, text: str) -> Sequence[float]:
-        """The vector of a question, asked for on behalf of its call: a call of its own, under the same rules and in the ledger."""
-        who = replace(call.request.attribution, surface="cache", key_id="")
-        request = Request(
-            model=self._settings.cache.semantic_model, operation="embed", inputs=(text,), attribution=who, parent_id=call.id, cache="on"
-        )
-        return (await self.handle(request)).embeddings[0]
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
