@@ -98,7 +98,7 @@ class Meanings:
     def near(self, team: str, asked: Question, vector: Sequence[float]) -> list[Near]:
         """The questions that mean the same as far as the model and the guards can tell, the nearest first."""
         shelf = self._shelves.get((team, asked.context))
-        if shelf is None:
+        if shelf is None or shelf.vectors.shape[1] != len(vector):
             return []
         self._shelves.move_to_end((team, asked.context))
         likeness = shelf.vectors[: len(shelf.keys)] @ unit(vector)
@@ -112,7 +112,10 @@ class Meanings:
 
     def keep(self, team: str, asked: Question, vector: Sequence[float], key: Key) -> None:
         """Remembers a question that was answered."""
-        shelf = self._shelves.setdefault((team, asked.context), _Shelf(np.zeros((0, len(vector)), np.float32)))
+        shelf = self._shelves.get((team, asked.context))
+        if shelf is None or shelf.vectors.shape[1] != len(vector):  # another model embeds now
+            self._count -= len(shelf.keys) if shelf is not None else 0
+            shelf = self._shelves[team, asked.context] = _Shelf(np.zeros((0, len(vector)), np.float32))
         self._shelves.move_to_end((team, asked.context))
         shelf.add(unit(vector), marks(asked.text), key)
         self._count += 1

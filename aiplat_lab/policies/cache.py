@@ -164,7 +164,7 @@ class Cache:
             return None
         try:
             asked.vector = await self.embed(call, asked.question.text)
-        except AiplatError:  # it was refused or failed, and stands in the ledger; the question is asked as if it were new
+        except (AiplatError, IndexError):  # it was refused or failed, and stands in the ledger; the question is asked as if it were new
             call.flags.append("semantic_not_read")
             return None
         for near in self._meanings.near(asked.key[0], asked.question, asked.vector):

@@ -190,6 +190,10 @@ def test_meanings_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     assert known.near("a", asked_, [49.0, 1.0])[0].key == ("a", "49")
     assert known.near("b", asked_, [49.0, 1.0]) == []
     assert known.near("a", asked_, [0.0, 0.0]) == [], "a vector without length is near to nothing"
+    assert known.near("a", asked_, [49.0, 1.0, 0.0]) == [], "vectors of another model"
+    known.keep("a", asked_, [49.0, 1.0, 0.0], ("a", "new"))
+    assert [near.key for near in known.near("a", asked_, [49.0, 1.0, 0.0])] == [("a", "new")]
+    assert len(known) == sum(len(shelf.keys) for shelf in known._shelves.values())
     known.clear()
     assert len(known) == 0
 
