@@ -66,7 +66,7 @@ def test_nothing_is_kept_for_no_time(home: Home, upstream: FaultServer) -> None:
             answers = await asyncio.gather(*(here.gateway.handle(ask("slow", cache="on")) for _ in range(4)))
             assert sorted(one.cache for one in answers) == ["hit", "hit", "hit", "miss"], "at the same time is at the same time"
             assert (await here.gateway.handle(ask("slow", cache="on"))).cache == "miss"
-            assert here.gateway.cached() == []
+            assert here.gateway.cache.state() == []
 
     asyncio.run(run())
 
@@ -80,10 +80,10 @@ def test_memory_keeps_to_its_size(home: Home, upstream: FaultServer, most: int) 
             texts = [f"{number} " + "word " * 20_000 for number in range(8)]
             for text in texts:
                 await here.gateway.handle(ask("fast", text, cache="on"))
-            state = here.gateway.cached()[0]
+            state = here.gateway.cache.state()[0]
             assert state["answers"] == 8 and state["memory_mb"] <= most and state["in_memory"] <= 4
             await here.gateway.handle(ask("fast", "huge " * 300_000, cache="on"))
-            assert here.gateway.cached()[0]["in_memory"] == state["in_memory"]
+            assert here.gateway.cache.state()[0]["in_memory"] == state["in_memory"]
             for text in texts:
                 answer = await here.gateway.handle(ask("fast", text, cache="on"))
                 assert answer.cache == "hit" and answer.text == text.strip()
@@ -130,7 +130,7 @@ def test_what_was_cleared_is_asked_again(home: Home, upstream: FaultServer) -> N
                 await here.gateway.handle(ask("fast", cache="on", team=team))
             await asyncio.sleep(0.002)
             here.ledger.record("cache_cleared", {"id": "c1", "team": "a"})
-            assert [row["team"] for row in here.gateway.cached()] == ["b"]
+            assert [row["team"] for row in here.gateway.cache.state()] == ["b"]
             assert (await here.gateway.handle(ask("fast", cache="on", team="b"))).cache == "hit"
 
     async def again(a: str, b: str) -> None:
@@ -153,7 +153,7 @@ def test_an_answer_that_was_under_way_when_the_cache_was_cleared_is_not_kept(hom
             first = asyncio.create_task(here.gateway.handle(ask("slow", cache="on")))
             await asyncio.sleep(0.05)
             here.ledger.record("cache_cleared", {"id": "c1", "team": ""})
-            here.gateway.cached()
+            here.gateway.cache.state()
             await first
             assert (await here.gateway.handle(ask("slow", cache="on"))).cache == "miss"
 

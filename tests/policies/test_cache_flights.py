@@ -43,7 +43,7 @@ def test_one_is_asked_and_the_others_pay_nothing(home: Home, upstream: FaultServ
                 row = here.row(other.call_id)
                 assert (row["status"], row["cache"], row["policy"], row["attempts"]) == ("ok", "hit", "cache", 0)
                 assert str(row["parent_id"]) == first.call_id and row["baseline_cost_usd"] == first.cost_usd
-            assert len(here.gateway._cache._flights) == 0
+            assert len(here.gateway.cache._flights) == 0
             assert here.ledger.view_rows("cache_use", {}) == [
                 {"team": "a", "hits": 19, "semantic_hits": 0, "misses": 1, "saved_usd": 19 * (first.cost_usd or 0)}
             ]
@@ -80,7 +80,7 @@ def test_a_provider_that_always_fails_keeps_nobody_waiting_in_line(home: Home, u
             errors = await all_of(here, *(ask("up/status-400", cache="on") for _ in range(10)))
             assert all(isinstance(one, ProviderError) for one in errors) and time.monotonic() - began < 3.0
             assert len(upstream.requests) == 10 and len(here.rows(status="error")) == 10
-            assert len(here.gateway._cache._flights) == 0
+            assert len(here.gateway.cache._flights) == 0
 
     asyncio.run(run())
 
@@ -109,7 +109,7 @@ def test_cancelled_at_the_moment_of_taking_over(home: Home, upstream: FaultServe
             requests = [same() for _ in range(4)]
             tasks = [asyncio.create_task(here.gateway.handle(request)) for request in requests]
             await asyncio.sleep(0.05)
-            cache = here.gateway._cache
+            cache = here.gateway.cache
             for question, flight in list(cache._flights._flights.items()):
                 cache._flights.ended(question, flight.leader, None, failed=True, cancelled=True)
             tasks[1].cancel()
@@ -257,7 +257,7 @@ def test_a_stream_that_breaks_is_taken_over(home: Home, upstream: FaultServer) -
                 *(read(here, ask("up/cut-stream", stream=True, cache="on")) for _ in range(3)), return_exceptions=True
             )
             assert all(isinstance(one, ProviderError) for one in results)
-            assert len(here.rows(status="error")) == 3 and len(here.gateway._cache._flights) == 0
+            assert len(here.rows(status="error")) == 3 and len(here.gateway.cache._flights) == 0
 
     asyncio.run(run())
 
@@ -280,7 +280,7 @@ def test_the_gateway_can_be_closed_while_many_wait(home: Home, upstream: FaultSe
 def test_a_masked_call_is_neither_looked_up_nor_kept(home: Home, upstream: FaultServer) -> None:
     async def run() -> None:
         async with world(home, upstream, SLOW) as here:
-            cache = here.gateway._cache
+            cache = here.gateway.cache
             deployments = here.gateway._behind("slow")
             before = Call(request=same(), started_at=utc_now(), deployments=deployments, flags=["masked"])
             await cache.before(before)

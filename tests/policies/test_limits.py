@@ -48,7 +48,7 @@ def test_a_burst_waits_and_is_answered(home: Home, upstream: FaultServer) -> Non
             rows = [here.row(answer.call_id) for answer in answers]
             assert sum(row["queued_s"] > 0.02 for row in rows) == 6 and max(row["queued_s"] for row in rows) > 0.1
             assert all(row["status"] == "ok" for row in rows)
-            assert here.gateway.queues() == [
+            assert here.gateway.limits.queues() == [
                 {"limit": "team a", "kind": "scope", "figures": "2 calls at once", "running": 0, "waiting": 0, "teams": []}
             ]
 
@@ -101,7 +101,7 @@ def test_a_deadline_refuses_and_is_a_row(home: Home, upstream: FaultServer) -> N
             row = here.row(caught.value.call_id)
             assert row["status"] == "refused" and row["queued_s"] == pytest.approx(0.2, abs=0.1) and row["cost_usd"] == 0
             assert (await first).text
-            assert here.gateway.queues()[0]["running"] == 0
+            assert here.gateway.limits.queues()[0]["running"] == 0
 
     asyncio.run(run())
 
@@ -149,7 +149,7 @@ def test_a_cancelled_wait_leaves_nothing_and_the_next_moves_up(home: Home, upstr
             row = here.row(requests[1].call_id)
             assert row["status"] == "cancelled" and row["attempts"] == 0 and row["queued_s"] > 0
             assert (await tasks[2]).text == "q 2"
-            assert here.gateway.queues()[0]["running"] == here.gateway.queues()[0]["waiting"] == 0
+            assert here.gateway.limits.queues()[0]["running"] == here.gateway.limits.queues()[0]["waiting"] == 0
 
     asyncio.run(run())
 
@@ -271,7 +271,7 @@ def test_several_limits_hold_together(home: Home, upstream: FaultServer) -> None
                 most = max(most, upstream.open_requests)
                 await asyncio.sleep(0.002)
             assert most == 2
-            assert {one["limit"]: one["running"] for one in here.gateway.queues()} == {"team a": 0, "user u": 0}
+            assert {one["limit"]: one["running"] for one in here.gateway.limits.queues()} == {"team a": 0, "user u": 0}
 
     asyncio.run(run())
 
@@ -302,7 +302,7 @@ def key_record(key_id: str, **figures: int | None) -> dict[str, object]:
 def test_a_keys_own_limits_hold_at_once_and_after_a_restart(home: Home, upstream: FaultServer) -> None:
     async def run(first: bool) -> None:
         async with world(home, upstream, "[gateway]\nqueue_s = 0\n" + FAST) as here:
-            limits = here.gateway._limits
+            limits = here.gateway.limits
             if first:
                 here.ledger.record("key", key_record("key-1", rpm=1))
             for key_id, allowed in (("key-1", 1), ("key-2", 3)):
@@ -324,7 +324,7 @@ def test_a_keys_own_limits_hold_at_once_and_after_a_restart(home: Home, upstream
 def test_a_key_can_be_given_other_limits(home: Home, upstream: FaultServer) -> None:
     async def run() -> None:
         async with world(home, upstream, FAST) as here:
-            limits = here.gateway._limits
+            limits = here.gateway.limits
             here.ledger.record("key", key_record("key-1", parallel=1))
             calls = [Call(request=ask("fast", key_id="key-1"), started_at=utc_now()) for _ in range(2)]
             await limits.before(calls[0])
