@@ -526,6 +526,43 @@ def test_a_cancelled_slot_gives_its_place_back(home: Home) -> None:
     ledger.close()
 
 
+def test_a_deployments_figures_hold_in_the_pipeline(home: Home, upstream: FaultServer) -> None:
+    async def run() -> None:
+        async with world(home, upstream, model("m", "echo-50ms, parallel = 2")) as here:
+            most = 0
+            tasks = [asyncio.create_task(here.gateway.handle(ask("m", f"q {n}"))) for n in range(9)]
+            while not all(task.done() for task in tasks):
+                most = max(most, upstream.open_requests)
+                await asyncio.sleep(0.002)
+            assert most == 2
+            answers = [task.result() for task in tasks]
+            assert sum("queued-s" in answer.notes for answer in answers) == 7
+            assert max(here.row(answer.call_id)["queued_s"] for answer in answers) > 0.1
+            async with here.gateway.stream(ask("m", "one two", stream=True)) as pieces:
+                await anext(pieces)
+                assert here.gateway.limits.queues()[0]["running"] == 1
+            assert here.gateway.limits.queues()[0]["running"] == 0
+
+    asyncio.run(run())
+
+
+def test_a_429_costs_its_callers_few_requests(home: Home, upstream: FaultServer) -> None:
+    async def run() -> None:
+        async with world(home, upstream) as here:
+            await here.gateway.handle(ask("up/instant"))
+
+            async def one(number: int) -> Response:
+                await asyncio.sleep(0.03 * number)
+                return await here.gateway.handle(ask("up/status-429-until-1", f"q {number}"))
+
+            answers = await asyncio.gather(*(one(number) for number in range(30)))
+            assert all(answer.text for answer in answers)
+            assert here.asked("status-429-until-1") <= 36
+            assert here.asked("instant") == 1
+
+    asyncio.run(run())
+
+
 # --- over HTTP --------------------------------------------------------------------------------------------------------
 
 TABLES = """
