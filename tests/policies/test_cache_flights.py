@@ -296,3 +296,16 @@ def test_a_masked_call_is_neither_looked_up_nor_kept(home: Home, upstream: Fault
             assert (await waits).cache == "miss" and cache.state()[0]["answers"] == 1
 
     asyncio.run(run())
+
+
+def test_what_redaction_masks_is_asked_each_time(home: Home, upstream: FaultServer) -> None:
+    async def run() -> None:
+        async with world(home, upstream, "[redaction]\ninput = 'mask'\n" + SLOW) as here:
+            texts = ["Write to jo.bloggs@example.com today"] * 3
+            answers = await all_of(here, *(ask("slow", text, cache="on") for text in texts))
+            assert [one.cache for one in answers if isinstance(one, Response)] == ["off"] * 3
+            assert len(upstream.requests) == 3 and here.gateway.cache.state() == []
+            plain = await all_of(here, *(ask("slow", "Write to nobody", cache="on") for _ in range(2)))
+            assert [one.cache for one in plain if isinstance(one, Response)] == ["miss", "hit"]
+
+    asyncio.run(run())
