@@ -230,17 +230,28 @@ def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> A
 
 
 def cache_mode(request: web.Request) -> Any:  # Any: one of CACHE_MODES, checked
-    """What the header `x-aiplat-cache` asks for.
+    """What the header `x-aiplat-cache` asks for; without it, what HTTP's own `Cache-Control` does.
 
     Raises:
         UsageError: no such mode.
     """
-    mode = request.headers.get("x-aiplat-cache", "auto").strip().lower()
+    own = request.headers.get("x-aiplat-cache")
+    if own is None:
+        return _cache_control(request.headers.get("Cache-Control", ""))
+    mode = own.strip().lower()
     if mode not in CACHE_MODES:
         raise UsageError(
             f"the header x-aiplat-cache is {mode[:40]!r}; it must be on, off, refresh or auto.{did_you_mean(mode, CACHE_MODES)}"
         )
     return mode
+
+
+def _cache_control(text: str) -> str:
+    """`no-store` neither reads nor keeps; `no-cache` and `max-age=0` ask again and keep."""
+    if not text:
+        return "auto"
+    words = {word.strip().lower() for word in text.split(",")}
+    return "off" if "no-store" in words else "refresh" if words & {"no-cache", "max-age=0"} else "auto"
 
 
 def _tags(text: str) -> dict[str, str]:

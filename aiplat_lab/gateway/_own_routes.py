@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from aiplat_lab.core.errors import AuthRefused, GatewayUnavailable, LedgerError, RecordExists, UnknownCall, UsageError
-from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.ids import is_id, new_id
 from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now
@@ -101,7 +101,7 @@ def read_request(body: Mapping[str, Json]) -> Request:
     check_fields(body, _CALL)
     check_fields(body.get("attribution") or {}, _WHO)
     read_messages(body.get("messages") or ())
-    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed"))):
+    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed")), ("priority", ("", "interactive", "batch"))):
         if body.get(name) not in (None, *known):
             raise UsageError(f"the field {name!r} must be {' or '.join(known)}, not {str(body[name])[:40]!r}")
     for index, text in enumerate(body.get("inputs") or ()):
@@ -344,6 +344,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "home": str(door.home.path),
             "socket": address.socket if address else "",
             "http": address.http if address else "",
+            "limits": plain(door.gateway.limits.queues()),
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
             "breakers": plain(door.gateway.breakers()),
@@ -352,6 +353,26 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "incidents": [*trouble, *door.news()],
         }
     return json_reply(said)
+
+
+async def cache(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/cache`: what the cache keeps now and what it saved, by team."""
+    used = {row["team"] or "": row for row in await door.read(lambda: door.ledger.view_rows("cache_use", {}))}
+    kept = {row["team"]: row for row in door.gateway.cache.state()}
+    nothing = {"answers": 0, "in_memory": 0, "memory_mb": 0.0}
+    idle = {"hits": 0, "semantic_hits": 0, "misses": 0, "saved_usd": "0"}
+    rows = [{**nothing, **idle, **used.get(team, {}), **kept.get(team, {}), "team": team} for team in sorted({*used, *kept})]
+    return json_reply({"rows": [plain_row(row) for row in rows]})
+
+
+async def clear_cache(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/cache/clear`: no answer given before now is given again, for `team` or for all."""
+    body = await read_json(request)
+    check_fields(body, {"team": (str, "the name of a team")})
+    team = body.get("team") or ""
+    before = sum(row["answers"] for row in door.gateway.cache.state())
+    await door.read(lambda: door.ledger.record("cache_cleared", {"id": new_id(), "team": team}))
+    return json_reply({"team": team, "cleared": before - sum(row["answers"] for row in door.gateway.cache.state())})
 
 
 async def stop(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:

@@ -29,16 +29,17 @@ from aiplat_lab.core.registry import check, find
 from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway._explain import explained
-from aiplat_lab.gateway._trip import Trip, replay, typed
+from aiplat_lab.gateway._meanings import embedder
+from aiplat_lab.gateway._trip import Trip, typed
 from aiplat_lab.gateway.booking import book
 from aiplat_lab.gateway.counting import Counted
 from aiplat_lab.gateway.fence import available, fenced
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
-from aiplat_lab.gateway.tools import merge_tool_calls
+from aiplat_lab.gateway.tools import merge_tool_calls, replay
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, Residency, make
+from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, Cache, KeyRing, Limits, Prompts, Redact, Residency, make
 from aiplat_lab.prices import Prices, load
 
 _CLOSE_S = 0.4
@@ -59,6 +60,9 @@ class Gateway:
         self._ledger = ledger
         self._clock = clock
         self._policies = make(settings, ledger, clock=clock)
+        self.cache = next(policy for policy in self._policies if isinstance(policy, Cache))
+        """The cache."""
+        self.cache.embed = embedder(self.handle, settings.cache.semantic_model)
         self._prompts = next(policy for policy in self._policies if isinstance(policy, Prompts))
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)
@@ -66,9 +70,10 @@ class Gateway:
         check("transport", settings.transports())
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
-        self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
+        self.limits = next(policy for policy in self._policies if isinstance(policy, Limits))
+        """The limits and their queues."""
         self._residency = next(policy for policy in self._policies if isinstance(policy, Residency))
-        self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self._limits, clock=clock)
+        self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self.limits, clock=clock)
         self._trips: dict[str, Trip] = {}
         self._masking = next(policy for policy in self._policies if isinstance(policy, Redact))
         self._memory = Memory(ledger, twin=self._masking.twin, clock=clock)
@@ -241,19 +246,8 @@ class Gateway:
         return next(policy for policy in self._policies if isinstance(policy, Budget)).counters()
 
     def in_flight(self) -> list[dict[str, Any]]:
-        """The calls under way, the oldest first."""
-        return [
-            {
-                "call_id": trip.call.id,
-                "started_at": trip.call.started_at.isoformat().replace("+00:00", "Z"),
-                "team": trip.call.request.attribution.team,
-                "surface": trip.call.request.attribution.surface,
-                "model": trip.call.request.model,
-                "stream": trip.call.request.stream,
-                "provider": trip.call.deployment.provider if trip.call.deployment else "",
-            }
-            for trip in self._trips.values()
-        ]
+        """The calls under way, the oldest first; one that waits in a queue says where and at which place."""
+        return [trip.shown(queued=self.limits.queued(trip.call)) for trip in self._trips.values()]
 
     async def aclose(self) -> None:
         """Cancels what is under way, and closes the providers."""

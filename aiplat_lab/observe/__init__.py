@@ -1,5 +1,7 @@
-"""Observing the platform: schedules are set here and read here, and the gateway keeps them; `scan` looks at what is there already."""
+"""Observing the platform: schedules are set here and read here, and the gateway keeps them; `scan` looks at what is there already, and
+`cache_report` says how far the semantic cache can be trusted."""
 
+from aiplat_lab.observe._cache_report import THRESHOLDS, cache_report
 from aiplat_lab.observe._export import crontab, systemd
 from aiplat_lab.observe._scan import CALLS, OUTPUT_TOKENS, Estimate, Folder, Scan, next_step, scan
 from aiplat_lab.observe._scan_read import FoundKey, decoded
@@ -17,12 +19,14 @@ from aiplat_lab.observe._schedules import (
 __all__ = [
     "CALLS",
     "OUTPUT_TOKENS",
+    "THRESHOLDS",
     "Change",
     "Estimate",
     "Folder",
     "FoundKey",
     "Scan",
     "add_schedule",
+    "cache_report",
     "crontab",
     "decoded",
     "due_after",

@@ -11,6 +11,8 @@ from aiplat_lab.core.registry import find, names
 from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Clock, Policy, utc_now
 from aiplat_lab.ledger import Ledger
+from aiplat_lab.policies._alike import GUARDS, disagreement, marks
+from aiplat_lab.policies._semantic import likeness
 from aiplat_lab.policies.auth import PERIODS, ROLES, Auth, Key, KeyRing, NewKey, Role
 from aiplat_lab.policies.budget import Budget
 from aiplat_lab.policies.cache import Cache
@@ -35,6 +37,7 @@ def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple
 
 __all__ = [
     "CHECKS",
+    "GUARDS",
     "PERIODS",
     "ROLES",
     "Auth",
@@ -48,5 +51,8 @@ __all__ = [
     "Redact",
     "Residency",
     "Role",
+    "disagreement",
+    "likeness",
     "make",
+    "marks",
 ]

@@ -41,7 +41,7 @@ class CacheSettings:
     enabled: bool = True
     """Whether identical requests may be answered from the ledger."""
     ttl_s: float = 30 * 86_400.0
-    """Seconds for which an answer stays valid."""
+    """Seconds for which an answer stays valid; 0 keeps none."""
     max_mb: int = 64
     """The most memory that kept answers take, in megabytes; older ones are read from the ledger."""
     shared: bool = False
@@ -50,7 +50,7 @@ class CacheSettings:
     """Whether a question that means the same may be answered too, within the guards that `docs/gateway.md` names."""
     semantic_model: str = "minilm"
     """The model that compares questions."""
-    semantic_threshold: float = 0.97
+    semantic_threshold: float = 0.9
     """The least cosine similarity of two questions that count as the same."""
 
 
