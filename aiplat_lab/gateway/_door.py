@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +31,8 @@ from aiplat_lab.policies import Key
 
 _READERS = 4
 CACHE_MODES = ("auto", "on", "refresh", "off")
+IGNORED = "ignored_"
+"""What the flag of a field begins with that the provider has no word for."""
 _T = TypeVar("_T")
 
 
@@ -147,6 +149,22 @@ class Door:
         return request if request.model else replace(request, model=self.settings.default_model)
 
 
+@dataclass(slots=True)
+class Lost:
+    """What of a body the words of another wire cannot say."""
+
+    native: list[str] = field(default_factory=list)
+    """What must not be left out: the call goes to a deployment of its own wire, or is refused."""
+    hints: list[str] = field(default_factory=list)
+    """What a deployment of another wire can do without."""
+
+    def fields(self, body: Mapping[str, Json], *, known: frozenset[str], hints: frozenset[str]) -> None:
+        """Notes the fields of `body` that are set and not known."""
+        for name in body.keys() - known:
+            if body[name] not in (None, [], {}, "", False):
+                (self.hints if name in hints else self.native).append(name[:60])
+
+
 async def read_json(request: web.Request) -> dict[str, Json]:
     """The JSON object in the body.
 
@@ -241,9 +259,22 @@ def facts(response: Response) -> dict[str, str]:
     headers = {"x-aiplat-call-id": response.call_id, "x-aiplat-cache": response.cache}
     if response.cost_usd is not None:
         headers["x-aiplat-cost-usd"] = format(response.cost_usd, "f")
-    for name, value in response.notes.items():
-        headers[f"x-aiplat-{name}"] = value
+    headers.update(_noted(response.flags, response.notes))
     return headers
+
+
+def _noted(flags: Iterable[str], notes: Mapping[str, str]) -> dict[str, str]:
+    """Facts of a call as headers, and what of the question its provider had no word for."""
+    headers = {f"x-aiplat-{name}": value for name, value in notes.items()}
+    ignored = [flag.removeprefix(IGNORED) for flag in flags if flag.startswith(IGNORED)]
+    if ignored:
+        headers["x-aiplat-ignored"] = ", ".join(ignored)
+    return headers
+
+
+def stream_facts(stream: Stream) -> dict[str, str]:
+    """The headers of a streamed answer: what is known before its first piece."""
+    return {"x-aiplat-call-id": stream.call_id, "x-aiplat-cache": stream.cache, **_noted(stream.facts.flags, stream.facts.notes)}
 
 
 def dumps(data: Json) -> bytes:
@@ -288,7 +319,7 @@ async def send_events(
     try:
         async with door.stream(asked) as stream:
             headers = {"Content-Type": f"{content_type}; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            out = web.StreamResponse(headers={**headers, "x-aiplat-call-id": asked.call_id, "x-aiplat-cache": stream.cache})
+            out = web.StreamResponse(headers={**headers, **stream_facts(stream)})
             await out.prepare(request)
             opening = events.begin()
             if opening:

@@ -415,6 +415,11 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         """`hit`, `miss` or `off`; known once the stream is entered."""
         return self._trip.call.cache if self._trip else (self.response.cache if self.response else "off")
 
+    @property
+    def facts(self) -> Call | Response:
+        """What holds the call's flags and notes, as far as they are known by now."""
+        return self._trip.call if self._trip else self.response or Response()
+
     async def __aenter__(self) -> Stream:
         gateway = self._gateway
         again = await gateway._again(self._request)

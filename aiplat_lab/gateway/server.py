@@ -25,6 +25,7 @@ from aiplat_lab.core.errors import (
     CallCancelled,
     CallLost,
     CallRefused,
+    CapabilityRefused,
     ConfigError,
     ContentRefused,
     LedgerError,
@@ -39,9 +40,10 @@ from aiplat_lab.core.errors import (
     redact,
 )
 from aiplat_lab.core.settings import Home
-from aiplat_lab.gateway import _anthropic_face, _openai_face, _own_routes, _responses_face
+from aiplat_lab.gateway import _anthropic_face, _gemini_face, _openai_face, _own_routes, _responses_face
 from aiplat_lab.gateway._anthropic_face import AnthropicFace
 from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
+from aiplat_lab.gateway._gemini_face import GeminiFace
 from aiplat_lab.gateway._openai_face import OpenAIFace
 from aiplat_lab.gateway._own_routes import OwnFace
 from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
@@ -70,7 +72,8 @@ class Access(NamedTuple):
 
 _KEYS = Access(keys=True)
 _OWNER = Access()
-_OPENAI, _ANTHROPIC, _OWN = OpenAIFace(), AnthropicFace(), OwnFace()
+_OPENAI, _ANTHROPIC, _GEMINI, _OWN = OpenAIFace(), AnthropicFace(), GeminiFace(), OwnFace()
+GEMINI_PATHS = "/v1beta/"
 
 ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/v1/chat/completions", _openai_face.chat, _OPENAI, _KEYS),
@@ -80,6 +83,13 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("GET", "/v1/models/{name:.+}", _openai_face.model, _OPENAI, _KEYS),
     ("POST", "/v1/messages", _anthropic_face.messages, _ANTHROPIC, _KEYS),
     ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _KEYS),
+    ("POST", "/v1beta/models/{model:.+}:generateContent", _gemini_face.generate, _GEMINI, _KEYS),
+    ("POST", "/v1beta/models/{model:.+}:streamGenerateContent", _gemini_face.stream, _GEMINI, _KEYS),
+    ("POST", "/v1beta/models/{model:.+}:countTokens", _gemini_face.count_tokens, _GEMINI, _KEYS),
+    ("POST", "/v1beta/models/{model:.+}:embedContent", _gemini_face.embed, _GEMINI, _KEYS),
+    ("POST", "/v1beta/models/{model:.+}:batchEmbedContents", _gemini_face.embed_batch, _GEMINI, _KEYS),
+    ("GET", "/v1beta/models", _gemini_face.models, _GEMINI, _KEYS),
+    ("GET", "/v1beta/models/{model:.+}", _gemini_face.model, _GEMINI, _KEYS),
     ("POST", "/api/calls", _own_routes.create_call, _OWN, _KEYS),
     ("GET", "/api/calls/{id}", _own_routes.read_call, _OWN, _KEYS),
     ("POST", "/api/calls/{id}/cancel", _own_routes.cancel_call, _OWN, _OWNER),
@@ -111,6 +121,7 @@ _STATUS: tuple[tuple[type[AiplatError], int], ...] = (
     (BudgetExceeded, 402),  # SDKs send a 429 again by themselves, which no budget is helped by
     (RateLimited, 429),
     (ContentRefused, 400),
+    (CapabilityRefused, 400),
     (CallRefused, 403),
     (UnknownModel, 404),
     (UnknownCall, 404),
@@ -220,7 +231,9 @@ def _caller(door: Door, request: web.Request, access: Access, token: str) -> Cal
         return Caller(owner=True)
     if access.everybody:
         return Caller(owner=False)
-    sent = request.headers.get("x-api-key") or ""
+    sent = request.headers.get("x-api-key") or request.headers.get("x-goog-api-key") or ""
+    if not sent and request.path.startswith(GEMINI_PATHS):
+        sent = request.query.get("key", "")
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         sent = bearer.strip()
@@ -234,13 +247,16 @@ def _caller(door: Door, request: web.Request, access: Access, token: str) -> Cal
     return caller
 
 
+_LOST: tuple[tuple[str, Face], ...] = (("/v1/messages", _ANTHROPIC), (GEMINI_PATHS, _GEMINI), ("/api", _OWN))
+
+
 def _lost(door: Door) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     paths = {path.partition("{")[0].rstrip("/") for _, path, _, _, _ in ROUTES}
 
     async def lost(request: web.Request) -> web.StreamResponse:
         path = request.path[:80]
         known = {method for method, known, _, _, _ in ROUTES if known == request.path}
-        face: Face = _ANTHROPIC if path.startswith("/v1/messages") else _OWN if path.startswith("/api") else _OPENAI
+        face = next((face for start, face in _LOST if path.startswith(start)), _OPENAI)
         if known:
             text, status = f"{path} takes {' or '.join(sorted(known))}, not {request.method}", 405
         else:

@@ -17,8 +17,9 @@ from aiplat_lab.policies.cache import Cache
 from aiplat_lab.policies.limits import Limits
 from aiplat_lab.policies.prompt import Prompts
 from aiplat_lab.policies.residency import Residency
+from aiplat_lab.policies.wire import Wire
 
-FIRST = ("auth", "residency")
+FIRST = ("auth", "residency", "wire")
 THEN = ("prompt",)
 LAST = ("cache", "limits", "budget")
 
@@ -30,4 +31,4 @@ def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple
     return tuple(find("policy", name)(settings, ledger, clock=clock) for name in order)
 
 
-__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "Limits", "NewKey", "Prompts", "Residency", "make"]
+__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "Limits", "NewKey", "Prompts", "Residency", "Wire", "make"]
