@@ -25,6 +25,7 @@ from aiplat_lab.gateway._door import (
     dumps,
     facts,
     json_reply,
+    model_of,
     read_json,
     send_events,
     wanted,
@@ -92,7 +93,7 @@ def _request(request: web.Request, caller: Caller, body: Mapping[str, Json]) -> 
     lost = Lost()
     lost.fields(body, known=_KNOWN, hints=_HINTS)
     return Request(
-        model=wanted(body, "model", str, "the name of a model"),
+        model=model_of(body),
         messages=tuple(_read_messages(body, lost)),
         settings=_settings(body, lost),
         stream=body.get("stream") is True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -30,6 +31,8 @@ from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import Key
 
 _READERS = 4
+MOST_NAME = 256
+"""The longest name of a model that is looked up, in characters."""
 CACHE_MODES = ("auto", "on", "refresh", "off")
 IGNORED = "ignored_"
 """What the flag of a field begins with that the provider has no word for."""
@@ -165,6 +168,25 @@ class Lost:
                 (self.hints if name in hints else self.native).append(name[:60])
 
 
+MOST_LEVELS = 100
+"""How deep a body may nest."""
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(text)  # NaN and Infinity are no JSON, and no provider would take them
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+
+
 async def read_json(request: web.Request) -> dict[str, Json]:
     """The JSON object in the body.
 
@@ -173,13 +195,56 @@ async def read_json(request: web.Request) -> dict[str, Json]:
     """
     raw = await request.read()
     try:
-        data = json.loads(raw)
+        data = _DECODER.decode(raw.decode().removeprefix("\ufeff"))
     except (ValueError, RecursionError):
-        what = "is empty" if not raw else "is not JSON"
+        what = "is empty" if not raw else "is not JSON in UTF-8"
         raise UsageError(f"the body {what}: send a JSON object, with Content-Type: application/json") from None
     if not isinstance(data, dict):
         raise UsageError(f"the body is a JSON {type(data).__name__}: send a JSON object, written {{…}}")
+    if _too_deep(raw, data):
+        raise UsageError(f"the body nests deeper than {MOST_LEVELS} levels")
     return data
+
+
+def _too_deep(raw: bytes, data: Json) -> bool:
+    """Whether `data` nests too deep: a look at its text in most cases, since a walk costs more."""
+    if raw.count(b"{") + raw.count(b"[") <= MOST_LEVELS:
+        return False
+    brackets = raw.translate(None, _NOT_BRACKETS)
+    for _ in range(MOST_LEVELS):
+        fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if not fewer:
+            return False
+        if len(fewer) == len(brackets):
+            break  # there are brackets within texts
+        brackets = fewer
+    level = [data]
+    for _ in range(MOST_LEVELS):
+        inside = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
+        level = [one for one in inside if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def model_of(body: Mapping[str, Json]) -> str:
+    """The name of the model that a body asks.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return known_name(wanted(body, "model", str, "the name of a model"))
+
+
+def known_name(model: str) -> str:
+    """A name that is short enough to be one.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if len(model) > MOST_NAME:
+        raise UsageError(f"the name of the model has {len(model):,} characters; at most {MOST_NAME} are taken")
+    return model
 
 
 def wanted(body: Mapping[str, Json], name: str, kind: type[_T], what: str) -> _T:
@@ -209,6 +274,20 @@ def check_fields(body: Mapping[str, Json], shapes: Fields) -> None:
         value = body.get(name)
         if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise UsageError(f"the field {name!r} must be {what}")
+
+
+def check_objects(values: Json, name: str) -> list[dict[str, Json]]:
+    """A list of objects, and nothing else.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not isinstance(values, list | tuple):
+        raise UsageError(f"{name} must be a list of objects")
+    for index, one in enumerate(values):
+        if not isinstance(one, dict):
+            raise UsageError(f"{name}[{index}] must be an object")
+    return list(values)
 
 
 def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> Attribution:

@@ -14,7 +14,19 @@ from aiplat_lab.core.errors import UnknownModel, UsageError, did_you_mean
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Chunk, Json, Request, Response, Usage
 from aiplat_lab.gateway import _gemini_asked
-from aiplat_lab.gateway._door import Caller, Door, Fault, attribution, cache_mode, dumps, facts, json_reply, read_json, send_events
+from aiplat_lab.gateway._door import (
+    Caller,
+    Door,
+    Fault,
+    attribution,
+    cache_mode,
+    dumps,
+    facts,
+    json_reply,
+    known_name,
+    read_json,
+    send_events,
+)
 from aiplat_lab.gateway._gemini_asked import camel, field_of
 from aiplat_lab.gateway.tools import merge_tool_calls
 
@@ -109,7 +121,7 @@ async def model(door: Door, request: web.Request, caller: Caller) -> web.StreamR
     Raises:
         UnknownModel: there is none.
     """
-    name = request.match_info["model"]
+    name = known_name(request.match_info["model"])
     deployments = door.settings.deployments(name)
     if not deployments:
         raise UnknownModel(f"there is no model {name[:80]!r}.{did_you_mean(name, door.settings.models)}")
@@ -133,7 +145,7 @@ def _request(request: web.Request, caller: Caller, body: Mapping[str, Json], *, 
         asked.native += ["generationConfig.candidateCount above 1 in a stream"] if several else []
         asked.native += ["generationConfig.responseLogprobs in a stream"] if asked.settings.get("logprobs") else []
     return Request(
-        model=request.match_info["model"],
+        model=known_name(request.match_info["model"]),
         messages=tuple(asked.messages),
         settings=asked.settings,
         stream=stream,
@@ -154,7 +166,7 @@ def _embed_request(request: web.Request, caller: Caller, requests: Sequence[Mapp
         raise UsageError("outputDimensionality must be one whole number for all requests")
     names = dict.fromkeys(camel(name) for one in requests for name in one if one[name] is not None)
     return Request(
-        model=request.match_info["model"],
+        model=known_name(request.match_info["model"]),
         operation="embed",
         inputs=inputs,
         settings={"dimensions": sizes.pop()} if sizes else {},

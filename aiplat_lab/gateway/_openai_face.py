@@ -22,9 +22,12 @@ from aiplat_lab.gateway._door import (
     attribution,
     cache_mode,
     check_fields,
+    check_objects,
     dumps,
     facts,
     json_reply,
+    known_name,
+    model_of,
     read_json,
     send_events,
     wanted,
@@ -38,7 +41,20 @@ _FIELDS: Fields = {
     "max_tokens": (int, "a whole number"),
     "max_completion_tokens": (int, "a whole number"),
     "tools": (list, "a list of tools"),
+    "tool_choice": (str | dict, "a word or an object"),
+    "response_format": (dict, "an object"),
+    "stop": (str | list, "a text or a list of texts"),
+    "metadata": (dict, "an object"),
+    "n": (int, "a whole number"),
+    "seed": (int, "a whole number"),
+    "temperature": (int | float, "a number"),
+    "top_p": (int | float, "a number"),
+    "logit_bias": (dict, "an object"),
+    "logprobs": (bool, "true or false"),
+    "top_logprobs": (int, "a whole number"),
 }
+_CALL: Fields = {"function": (dict, "an object")}
+_SHAPE: Fields = {"json_schema": (dict, "an object")}
 _NOT_SETTINGS = frozenset({"model", "messages", "stream", "stream_options"})
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota", 403: "permission_error"}
 _TYPES |= {404: "not_found_error", 413: "invalid_request_error", 429: "rate_limit_error"}
@@ -60,8 +76,10 @@ async def chat(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
     """`POST /v1/chat/completions`."""
     body = await read_json(request)
     check_fields(body, _FIELDS)
+    check_fields(body.get("response_format") or {}, _SHAPE)
+    check_objects(body.get("tools") or (), "tools")
     asked = Request(
-        model=wanted(body, "model", str, "the name of a model"),
+        model=model_of(body),
         messages=read_messages(wanted(body, "messages", list, "a list of one or more messages")),
         settings={name: value for name, value in body.items() if name not in _NOT_SETTINGS},
         stream=body.get("stream") is True,
@@ -82,7 +100,7 @@ async def embeddings(door: Door, request: web.Request, caller: Caller) -> web.St
     """`POST /v1/embeddings`."""
     body = await read_json(request)
     asked = Request(
-        model=wanted(body, "model", str, "the name of a model"),
+        model=model_of(body),
         operation="embed",
         inputs=_inputs(body),
         settings={name: value for name, value in body.items() if name not in {"model", "input"}},
@@ -109,7 +127,7 @@ async def model(door: Door, request: web.Request, caller: Caller) -> web.StreamR
     Raises:
         UnknownModel: there is none.
     """
-    name = request.match_info["name"]
+    name = known_name(request.match_info["name"])
     if not door.settings.deployments(name):
         raise UnknownModel(f"there is no model {name[:80]!r}.{did_you_mean(name, door.settings.models)}")
     return json_reply(_model(door, name))
@@ -133,6 +151,10 @@ def read_messages(messages: Sequence[Json]) -> tuple[Message, ...]:
             isinstance(content, list) and not all(isinstance(part, dict) for part in content)
         ):
             raise UsageError(f"messages[{index}].content must be a text or a list of parts")
+        calls = message.get("tool_calls")
+        if calls:
+            for call in check_objects(calls, f"messages[{index}].tool_calls"):
+                check_fields(call, _CALL)
     return tuple(Message.from_json(message) for message in messages)
 
 

@@ -28,6 +28,7 @@ from aiplat_lab.gateway._door import (
     dumps,
     facts,
     json_reply,
+    known_name,
     read_json,
     send_events,
     wanted,
@@ -101,6 +102,7 @@ def _request(body: Mapping[str, Json]) -> Request:
     """
     check_fields(body, _CALL)
     check_fields(body.get("attribution") or {}, _WHO)
+    known_name(body.get("model") or "")
     read_messages(body.get("messages") or ())
     for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed"))):
         if body.get(name) not in (None, *known):

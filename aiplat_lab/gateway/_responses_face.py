@@ -28,9 +28,9 @@ from aiplat_lab.gateway._door import (
     dumps,
     facts,
     json_reply,
+    model_of,
     read_json,
     send_events,
-    wanted,
 )
 from aiplat_lab.gateway._openai_face import OpenAIFace
 from aiplat_lab.gateway.tools import merge_tool_calls
@@ -65,7 +65,7 @@ async def responses(door: Door, request: web.Request, caller: Caller) -> web.Str
     check_fields(body, _FIELDS)
     lost = Lost([f"{name} ({why})" for name, why in _ELSEWHERE.items() if body.get(name)])
     lost.fields(body, known=_KNOWN, hints=_HINTS)
-    model = wanted(body, "model", str, "the name of a model")
+    model = model_of(body)
     messages, settings = tuple(_messages(body, lost)), _settings(body, lost)
     asked = Request(
         model=model,

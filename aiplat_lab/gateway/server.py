@@ -46,6 +46,7 @@ from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
 from aiplat_lab.gateway._gemini_face import GeminiFace
 from aiplat_lab.gateway._openai_face import OpenAIFace
 from aiplat_lab.gateway._own_routes import OwnFace
+from aiplat_lab.gateway._refused import note_refused
 from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
 from aiplat_lab.gateway.row import error_type
 
@@ -189,19 +190,22 @@ def _guarded(
     door: Door, route: Route, face: Face, access: Access, *, owner: bool, token: str
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The route with its guard: who may come in, the count of what is under way, and every error in the face's shape."""
-    owners = Caller(owner=True)
+    owners, nobody = Caller(owner=True), Caller(owner=False)
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         door.active += not access.quiet
+        caller = nobody
         try:
             caller = owners if owner else _caller(door, request, access, token)
             return await route(door, request, caller)
         except AiplatError as error:
+            await note_refused(door, request, caller, error)
             return _told(face, fault(error))
         except web.HTTPRequestEntityTooLarge:
             mb = door.settings.gateway.max_body_mb
             large = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
-            return _told(face, Fault(_TOO_LARGE, "too_large", large))
+            await note_refused(door, request, caller, large)
+            return _told(face, Fault(_TOO_LARGE, "too_large", large, fault(large).headers))
         except ConnectionError:
             raise  # the caller has left
         except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
