@@ -54,6 +54,50 @@ _EFFORTS = {"max": "xhigh"}
 _BYTES_A_TOKEN = 4
 
 
+_COUNT_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "required": ["model", "messages"],
+    "properties": {
+        "model": {"type": "string"},
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["role", "content"],
+                "properties": {
+                    "role": {"enum": ["user", "assistant"]},
+                    "content": {"type": ["string", "array"], "items": {"type": "object", "properties": {"type": {"type": "string"}}}},
+                },
+            },
+        },
+        "system": {"type": ["string", "array"], "items": {"type": "object"}},
+        "tools": {"type": "array", "items": {"type": "object"}},
+        "tool_choice": {"type": "object"},
+        "thinking": {"type": "object"},
+        "output_config": {"type": "object"},
+    },
+}
+_ASKED: dict[str, Json] = {
+    "max_tokens": {"type": "integer", "minimum": 1},
+    "stream": {"type": "boolean"},
+    "temperature": {"type": "number"},
+    "top_p": {"type": "number"},
+    "top_k": {"type": "integer"},
+    "stop_sequences": {"type": "array", "items": {"type": "string"}},
+    "metadata": {"type": "object", "properties": {"user_id": {"type": "string"}}},
+}
+SCHEMAS: Mapping[str, dict[str, Json]] = {
+    "/v1/messages": {
+        **_COUNT_SCHEMA,
+        "required": ["model", "messages", "max_tokens"],
+        "properties": {**_COUNT_SCHEMA["properties"], **_ASKED},
+    },
+    "/v1/messages/count_tokens": _COUNT_SCHEMA,
+}
+"""What the routes' bodies hold, for the OpenAPI document."""
+
+
 class AnthropicFace:
     """Errors as Anthropic's SDKs read them."""
 
@@ -132,7 +176,7 @@ def _from_blocks(role: str, blocks: Sequence[Mapping[str, Json]], where: str, lo
     parts: list[Mapping[str, Json]] = []
     calls: list[dict[str, Json]] = []
     for block in blocks:
-        kind = block.get("type")
+        kind = str(block.get("type"))
         if block.get("cache_control"):
             lost.hints.append("cache_control")
         if kind == "tool_result":
@@ -142,7 +186,7 @@ def _from_blocks(role: str, blocks: Sequence[Mapping[str, Json]], where: str, lo
         elif kind == "tool_use":
             function = {"name": block.get("name", ""), "arguments": json.dumps(block.get("input") or {}, ensure_ascii=False)}
             calls.append({"id": str(block.get("id", "")), "type": "function", "function": function})
-        elif kind in {"thinking", "redacted_thinking"}:
+        elif kind in ("thinking", "redacted_thinking"):
             lost.hints.append("thinking_blocks")
         else:
             parts.append(_part(block, where, lost))

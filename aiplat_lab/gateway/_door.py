@@ -18,6 +18,7 @@ from types import UnionType
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
@@ -193,7 +194,10 @@ async def read_json(request: web.Request) -> dict[str, Json]:
     Raises:
         UsageError: there is none.
     """
-    raw = await request.read()
+    try:
+        raw = await request.read()
+    except (PayloadEncodingError, web.RequestPayloadError) as error:
+        raise UsageError(f"the body cannot be read: {type(error).__name__}, so its coding is not what its headers say") from None
     try:
         data = _DECODER.decode(raw.decode().removeprefix("\ufeff"))
     except (ValueError, RecursionError):

@@ -54,6 +54,70 @@ _EMBED_HINTS = frozenset({"taskType", "title"})
 _EMBED_KNOWN = frozenset({"content", "outputDimensionality", "model"})
 
 
+_CONTENT: dict[str, Json] = {
+    "type": "object",
+    "required": ["parts"],
+    "properties": {
+        "role": {"enum": ["user", "model"]},
+        "parts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "text": {"type": "string"},
+                    "inlineData": {"type": "object"},
+                    "functionCall": {"type": "object"},
+                    "functionResponse": {"type": "object"},
+                },
+            },
+        },
+    },
+}
+_GENERATE_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "required": ["contents"],
+    "properties": {
+        "contents": {"type": "array", "minItems": 1, "items": _CONTENT},
+        "systemInstruction": _CONTENT,
+        "tools": {"type": "array", "items": {"type": "object"}},
+        "toolConfig": {"type": "object"},
+        "safetySettings": {"type": "array", "items": {"type": "object"}},
+        "generationConfig": {
+            "type": "object",
+            "properties": {
+                "maxOutputTokens": {"type": "integer"},
+                "temperature": {"type": "number"},
+                "topP": {"type": "number"},
+                "topK": {"type": "integer"},
+                "candidateCount": {"type": "integer"},
+                "stopSequences": {"type": "array", "items": {"type": "string"}},
+                "responseMimeType": {"type": "string"},
+                "responseSchema": {"type": "object"},
+                "thinkingConfig": {"type": "object"},
+            },
+        },
+    },
+}
+_EMBED_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "required": ["content"],
+    "properties": {"content": _CONTENT, "taskType": {"type": "string"}, "outputDimensionality": {"type": "integer"}},
+}
+_MODEL_PATH = "/v1beta/models/{model}"
+SCHEMAS: Mapping[str, dict[str, Json]] = {
+    f"{_MODEL_PATH}:generateContent": _GENERATE_SCHEMA,
+    f"{_MODEL_PATH}:streamGenerateContent": _GENERATE_SCHEMA,
+    f"{_MODEL_PATH}:countTokens": {**_GENERATE_SCHEMA, "required": []},
+    f"{_MODEL_PATH}:embedContent": _EMBED_SCHEMA,
+    f"{_MODEL_PATH}:batchEmbedContents": {
+        "type": "object",
+        "required": ["requests"],
+        "properties": {"requests": {"type": "array", "minItems": 1, "items": _EMBED_SCHEMA}},
+    },
+}
+"""What the routes' bodies hold, for the OpenAPI document."""
+
+
 class GeminiFace:
     """Errors as Google's SDKs read them."""
 
@@ -161,15 +225,15 @@ def _request(request: web.Request, caller: Caller, body: Mapping[str, Json], *, 
 
 def _embed_request(request: web.Request, caller: Caller, requests: Sequence[Mapping[str, Json]]) -> Request:
     inputs = tuple(_text(one, index) for index, one in enumerate(requests))
-    sizes = {field_of(one, "outputDimensionality") for one in requests} - {None}
-    if len(sizes) > 1 or not all(isinstance(size, int) for size in sizes):
+    sizes = [field_of(one, "outputDimensionality") for one in requests]
+    if any(size != sizes[0] for size in sizes) or not isinstance(sizes[0], int | None):
         raise UsageError("outputDimensionality must be one whole number for all requests")
     names = dict.fromkeys(camel(name) for one in requests for name in one if one[name] is not None)
     return Request(
         model=known_name(request.match_info["model"]),
         operation="embed",
         inputs=inputs,
-        settings={"dimensions": sizes.pop()} if sizes else {},
+        settings={"dimensions": sizes[0]} if sizes[0] is not None else {},
         cache=cache_mode(request),
         attribution=attribution(request, caller),
         wire=EMBED,

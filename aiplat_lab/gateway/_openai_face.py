@@ -60,6 +60,59 @@ _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insuf
 _TYPES |= {404: "not_found_error", 413: "invalid_request_error", 429: "rate_limit_error"}
 
 
+_TEXT: dict[str, Json] = {"type": "string"}
+_CHAT_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "required": ["model", "messages"],
+    "properties": {
+        "model": _TEXT,
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["role"],
+                "properties": {
+                    "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+                    "content": {"type": ["string", "array", "null"], "items": {"type": "object"}},
+                    "tool_calls": {"type": "array", "items": {"type": "object"}},
+                    "tool_call_id": _TEXT,
+                },
+            },
+        },
+        "stream": {"type": "boolean"},
+        "stream_options": {"type": "object"},
+        "max_tokens": {"type": "integer"},
+        "max_completion_tokens": {"type": "integer"},
+        "temperature": {"type": "number"},
+        "top_p": {"type": "number"},
+        "n": {"type": "integer"},
+        "seed": {"type": "integer"},
+        "stop": {"type": ["string", "array"], "items": _TEXT},
+        "tools": {"type": "array", "items": {"type": "object"}},
+        "tool_choice": {"type": ["string", "object"]},
+        "response_format": {"type": "object"},
+        "logprobs": {"type": "boolean"},
+        "top_logprobs": {"type": "integer"},
+        "metadata": {"type": "object"},
+        "user": _TEXT,
+    },
+}
+_EMBED_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "required": ["model", "input"],
+    "properties": {
+        "model": _TEXT,
+        "input": {"type": ["string", "array"], "items": {"type": ["string", "integer", "array"]}},
+        "encoding_format": {"enum": ["float", "base64"]},
+        "dimensions": {"type": "integer"},
+        "user": _TEXT,
+    },
+}
+SCHEMAS: Mapping[str, dict[str, Json]] = {"/v1/chat/completions": _CHAT_SCHEMA, "/v1/embeddings": _EMBED_SCHEMA}
+"""What the routes' bodies hold, for the OpenAPI document."""
+
+
 class OpenAIFace:
     """Errors as OpenAI's SDKs read them."""
 

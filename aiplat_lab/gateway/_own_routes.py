@@ -94,6 +94,29 @@ _KEY: Fields = {"models": (list, "a list of names of models")}
 _WHO: Fields = {f.name: (dict, "an object of texts") if f.name == "tags" else (str, "a text") for f in fields(Attribution)}
 
 
+_SQL_TYPES = {str: "string", list: "array", dict: "object", bool: "boolean", int: "integer"}
+
+
+def _schema(fields_: Fields, *required: str, **more: Json) -> dict[str, Json]:
+    """A body's JSON schema out of what is checked anyway."""
+    known = {name: {"type": kind} for name, (one, _) in fields_.items() if (kind := _SQL_TYPES.get(one))}  # type: ignore[arg-type]
+    return {"type": "object", "required": list(required), "properties": {**known, **more}}
+
+
+_PATH = _schema({}, "path", path={"type": "string"})
+SCHEMAS: Mapping[str, dict[str, Json]] = {
+    "/api/calls": _schema(_CALL, cache={"enum": list(CACHE_MODES)}, operation={"enum": ["chat", "embed"]}),
+    "/api/query": _schema(_QUERY, "sql", sql={"type": "string"}),
+    "/api/records": _schema(
+        {}, "kind", kind={"type": "string"}, row={"type": "object"}, rows={"type": "array", "items": {"type": "object"}}
+    ),
+    "/api/keys": _schema(_KEY, name={"type": "string"}, team={"type": "string"}, project={"type": "string"}),
+    "/api/snapshot": _PATH,
+    "/api/export": _PATH,
+}
+"""What the routes' bodies hold, for the OpenAPI document; the others take an empty object or filters."""
+
+
 def _request(body: Mapping[str, Json]) -> Request:
     """The request that a body holds.
 

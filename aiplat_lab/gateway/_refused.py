@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from aiplat_lab.core.errors import AiplatError, CallRefused, LedgerError, UsageError
 from aiplat_lab.core.ids import new_id
@@ -71,6 +72,6 @@ async def _model(request: web.Request) -> str:
         try:
             body = json.loads(await request.read())
             named = body.get("model") if isinstance(body, dict) else None
-        except (ValueError, RecursionError, web.HTTPException, ConnectionError):
+        except (ValueError, RecursionError, PayloadEncodingError, web.RequestPayloadError, web.HTTPException, ConnectionError):
             named = None
     return named if isinstance(named, str) and len(named) <= MOST_NAME else ""

@@ -59,6 +59,33 @@ _LOGPROBS = "message.output_text.logprobs"
 _TEXTS = ("input_text", "output_text", "text")
 
 
+SCHEMAS: Mapping[str, dict[str, Json]] = {
+    "/v1/responses": {
+        "type": "object",
+        "required": ["model", "input"],
+        "properties": {
+            "model": {"type": "string"},
+            "input": {"type": ["string", "array"], "items": {"type": "object"}},
+            "instructions": {"type": "string"},
+            "max_output_tokens": {"type": "integer"},
+            "temperature": {"type": "number"},
+            "top_p": {"type": "number"},
+            "top_logprobs": {"type": "integer"},
+            "stream": {"type": "boolean"},
+            "tools": {"type": "array", "items": {"type": "object"}},
+            "tool_choice": {"type": ["string", "object"]},
+            "parallel_tool_calls": {"type": "boolean"},
+            "reasoning": {"type": "object"},
+            "text": {"type": "object"},
+            "include": {"type": "array", "items": {"type": "string"}},
+            "metadata": {"type": "object"},
+            "user": {"type": "string"},
+        },
+    }
+}
+"""What the route's body holds, for the OpenAPI document."""
+
+
 async def responses(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1/responses`."""
     body = await read_json(request)

@@ -45,6 +45,7 @@ from aiplat_lab.gateway._anthropic_face import AnthropicFace
 from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
 from aiplat_lab.gateway._gemini_face import GeminiFace
 from aiplat_lab.gateway._openai_face import OpenAIFace
+from aiplat_lab.gateway._openapi import document
 from aiplat_lab.gateway._own_routes import OwnFace
 from aiplat_lab.gateway._refused import note_refused
 from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
@@ -75,6 +76,12 @@ _KEYS = Access(keys=True)
 _OWNER = Access()
 _OPENAI, _ANTHROPIC, _GEMINI, _OWN = OpenAIFace(), AnthropicFace(), GeminiFace(), OwnFace()
 GEMINI_PATHS = "/v1beta/"
+
+
+async def openapi(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /openapi.json`: every route, and what its body holds."""
+    return json_reply(document(ROUTES))
+
 
 ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/v1/chat/completions", _openai_face.chat, _OPENAI, _KEYS),
@@ -112,6 +119,7 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/api/stop", _own_routes.stop, _OWN, _OWNER),
     ("GET", "/healthz", _own_routes.healthz, _OWN, Access(everybody=True, quiet=True)),
     ("GET", "/metrics", _own_routes.metrics, _OWN, Access(keys=True, quiet=True)),
+    ("GET", "/openapi.json", openapi, _OWN, Access(keys=True, quiet=True)),
 )
 """Every route, with the shape of its errors and who may use it."""
 
