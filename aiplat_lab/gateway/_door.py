@@ -28,6 +28,7 @@ from aiplat_lab.gateway._prompt_files import PromptFiles
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
 from aiplat_lab.gateway.schedule import Scheduler
+from aiplat_lab.gateway.telemetry import Telemetry
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import Key
 
@@ -87,6 +88,8 @@ class Door:
     readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="aiplat-read"))
     recording: Lock = field(default_factory=Lock)
     """Held while a record is written that must be the first of its id."""
+    telemetry: Telemetry | None = None
+    """What tells the organisation's own collector of calls."""
     scheduler: Scheduler | None = None
     """What keeps the schedules."""
     prompt_files: PromptFiles = field(init=False)
@@ -147,7 +150,8 @@ class Door:
             if budget["hard"] and Decimal(budget["spent_usd"]) >= Decimal(budget["limit_usd"])
         ]
         failing = self.scheduler.news() if self.scheduler is not None else []
-        return [*spent, *failing, *self.ledger.incidents[-10:], *self.incidents]
+        unsent = self.telemetry.news() if self.telemetry is not None else []
+        return [*spent, *failing, *unsent, *self.ledger.incidents[-10:], *self.incidents]
 
     def _complete(self, request: Request) -> Request:
         return request if request.model else replace(request, model=self.settings.default_model)

@@ -33,6 +33,7 @@ from aiplat_lab.gateway._door import (
     send_events,
     wanted,
 )
+from aiplat_lab.gateway._metrics import breaker_samples, budget_samples, gauge, queue_samples
 from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway._prompt_files import KINDS as PROMPT_KINDS
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
@@ -409,15 +410,23 @@ async def healthz(door: Door, request: web.Request, caller: Caller) -> web.Strea
 
 async def metrics(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`GET /metrics`, in Prometheus' text format."""
-    gauges = {
-        "aiplat_uptime_seconds": ("Seconds since the gateway started.", round(time.monotonic() - door.began, 3)),
-        "aiplat_spool_bytes": (
-            "Bytes of the segments that are still in the spool.",
-            float(await door.read(lambda: _size(door.home.spool))),
-        ),
-        "aiplat_ledger_seq": ("Number of the newest row of the ledger.", float(door.ledger.head.seq)),
-    }
-    return web.Response(text=door.metrics.text(gauges), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    spool_bytes, backlog = await door.read(lambda: (_size(door.home.spool), door.ledger.backlog()))
+    samples = [
+        *budget_samples(door.gateway.budgets()),
+        *queue_samples(getattr(door.gateway, "queues", list)()),
+        *breaker_samples(getattr(door.gateway, "breakers", list)()),
+        gauge("aiplat_uptime_seconds", "Seconds since the gateway started.", round(time.monotonic() - door.began, 3)),
+        gauge("aiplat_spool_bytes", "Bytes of the segments that are still in the spool.", float(spool_bytes)),
+        gauge("aiplat_ledger_seq", "Number of the newest row of the ledger.", float(door.ledger.head.seq)),
+        gauge("aiplat_ledger_backlog_rows", "Rows of the spool that DuckDB has not loaded yet.", float(backlog)),
+        gauge("aiplat_incidents", "What a person should know now, as `aiplat status` lists it.", float(len(door.news()))),
+    ]
+    if door.telemetry is not None:
+        samples += [
+            gauge("aiplat_telemetry_sent_total", "Spans that the collector took.", float(door.telemetry.sent), kind="counter"),
+            gauge("aiplat_telemetry_dropped_total", "Spans that it did not take.", float(door.telemetry.dropped), kind="counter"),
+        ]
+    return web.Response(text=door.metrics.text(samples), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def _size(folder: Path) -> int:

@@ -56,6 +56,9 @@ async def note_refused(door: Door, request: web.Request, caller: Caller, error: 
         door.incidents.append(f"a refused call could not be recorded: {failed.message}")
         return
     error.call_id = str(row["call_id"])
+    door.metrics.refused(str(row["policy"]), error_type(error))
+    if door.telemetry is not None:
+        door.telemetry.refused(row)
 
 
 def _who(request: web.Request, caller: Caller) -> Attribution:

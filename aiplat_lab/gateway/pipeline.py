@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -118,6 +118,7 @@ class Gateway:
         self._route = Route(self._provider, gate=self._limits, clock=clock)
         self._trips: dict[str, _Trip] = {}
         self._memory = Memory(ledger, clock=clock)
+        self.ended: Callable[[Call, Mapping[str, Any]], None] | None = None
         if any(provider.kind != "local" for provider in settings.providers.values()):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
@@ -310,6 +311,8 @@ class Gateway:
             row, payloads = end_row(call, trip.asked)
             try:
                 self._ledger.record("call", row, payloads=payloads)
+                if self.ended is not None:
+                    self.ended(call, row)
             except LedgerError as error:
                 error.call_id = call.id
                 raise

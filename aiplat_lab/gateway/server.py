@@ -50,6 +50,7 @@ from aiplat_lab.gateway._own_routes import OwnFace
 from aiplat_lab.gateway._refused import note_refused
 from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
 from aiplat_lab.gateway.row import error_type
+from aiplat_lab.gateway.telemetry import TRACEPARENT
 
 logger = logging.getLogger(__name__)
 
@@ -203,6 +204,8 @@ def _guarded(
     async def guarded(request: web.Request) -> web.StreamResponse:
         door.active += not access.quiet
         caller = nobody
+        if door.telemetry is not None:
+            TRACEPARENT.set(request.headers.get("traceparent", ""))
         try:
             caller = owners if owner else _caller(door, request, access, token)
             return await route(door, request, caller)

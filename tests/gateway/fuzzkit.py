@@ -53,12 +53,16 @@ def fuzz(
     return seen
 
 
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+PIXEL = "data:image/png;base64,AA=="
+INPUT_IMAGE = {"type": "input_image", "image_url": PIXEL}
 VALID: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {
         "messages": [
             {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": PIXEL}}]},
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
             {"role": "tool", "tool_call_id": "c", "content": "y"},
         ],
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
@@ -70,8 +74,8 @@ VALID: dict[str, dict[str, Any]] = {
         "max_tokens": 5,
         "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
         "messages": [
-            {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}]},
-            {"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}, {"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+            {"role": "user", "content": [{"type": "text", "text": "x"}, IMAGE]},
+            {"role": "assistant", "content": [{"type": "thinking"}, {"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "y"}]}]},
         ],
         "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}],
@@ -80,7 +84,7 @@ VALID: dict[str, dict[str, Any]] = {
     },
     "/v1/responses": {
         "input": [
-            {"role": "user", "content": [{"type": "input_text", "text": "x"}, {"type": "input_image", "image_url": "data:image/png;base64,AA=="}]},
+            {"role": "user", "content": [{"type": "input_text", "text": "x"}, INPUT_IMAGE]},
             {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
             {"type": "function_call_output", "call_id": "c", "output": "y"},
             {"type": "reasoning", "summary": []},

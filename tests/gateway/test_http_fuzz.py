@@ -50,7 +50,7 @@ def test_every_route_is_in_the_document():
     found = document(ROUTES)
     listed = {(method.upper(), path) for path, methods in found["paths"].items() for method in methods}
     assert len(listed) == len(ROUTES)
-    for method, path, route, _, _ in ROUTES:
+    for method, path, *_ in ROUTES:
         plain = path.replace(":.+}", "}")
         about = found["paths"][plain][method.lower()]
         assert (method, plain) in listed and about["summary"], path
@@ -114,7 +114,8 @@ TAKEN: dict[str, bytes] = {
     "a call without a function": b'{"model":"claude/echo","messages":[{"role":"assistant","tool_calls":[{"id":5,"function":7}]}]}',
     "arguments that are none": b'{"model":"claude/echo","messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":5}}]}]}',
     "a tool that is none": b'{"model":"claude/echo","messages":[{"role":"user","content":"x"}],"tools":[5]}',
-    "a shape that is none": b'{"model":"claude/echo","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":[]}}',
+    "a shape that is none": b'{"model":"claude/echo","messages":[{"role":"user","content":"x"}],'
+    b'"response_format":{"type":"json_schema","json_schema":[]}}',
     "a stop that is none": b'{"model":"claude/echo","messages":[{"role":"user","content":"x"}],"stop":5}',
     "an image that is none": b'{"model":"claude/echo","messages":[{"role":"user","content":[{"type":"image_url","image_url":[]}]}]}',
     "a part without a type": b'{"model":"claude/echo","messages":[{"role":"user","content":[{}]}]}',
