@@ -40,7 +40,7 @@ from aiplat_lab.core.errors import (
     redact,
 )
 from aiplat_lab.core.settings import Home
-from aiplat_lab.gateway import _anthropic_face, _gemini_face, _openai_face, _own_routes, _responses_face
+from aiplat_lab.gateway import _anthropic_face, _gemini_face, _import_route, _openai_face, _own_routes, _responses_face
 from aiplat_lab.gateway._anthropic_face import AnthropicFace
 from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
 from aiplat_lab.gateway._gemini_face import GeminiFace
@@ -116,6 +116,7 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
     ("POST", "/api/snapshot", _own_routes.snapshot, _OWN, _OWNER),
     ("POST", "/api/export", _own_routes.export, _OWN, _OWNER),
+    ("POST", "/api/import", _import_route.import_calls, _OWN, _OWNER),
     ("POST", "/api/verify", _own_routes.verify, _OWN, _OWNER),
     ("POST", "/api/stop", _own_routes.stop, _OWN, _OWNER),
     ("GET", "/healthz", _own_routes.healthz, _OWN, Access(everybody=True, quiet=True)),

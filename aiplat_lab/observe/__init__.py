@@ -1,6 +1,10 @@
-"""Observing the platform: schedules are set here and read here; the gateway keeps them."""
+"""Observing the platform: schedules, which the gateway keeps, and what is taken over from another gateway."""
 
 from aiplat_lab.observe._export import crontab, systemd
+from aiplat_lab.observe._litellm_config import Converted
+from aiplat_lab.observe._litellm_config import convert as convert_litellm
+from aiplat_lab.observe._litellm_spend import Imported
+from aiplat_lab.observe._litellm_spend import import_spend as import_litellm_spend
 from aiplat_lab.observe._schedules import (
     Change,
     add_schedule,
@@ -14,10 +18,14 @@ from aiplat_lab.observe._schedules import (
 
 __all__ = [
     "Change",
+    "Converted",
+    "Imported",
     "add_schedule",
+    "convert_litellm",
     "crontab",
     "due_after",
     "find_schedule",
+    "import_litellm_spend",
     "remove_schedule",
     "schedule_runs",
     "schedules",
