@@ -337,18 +337,28 @@ class _Events:
     usage: Usage | None = None
     finish_reason: str = ""
     model: str = ""
+    passed: bool = False
+    """Whether the provider's own events were passed on, which are whole by themselves."""
 
     def begin(self) -> bytes:
-        """The events that open the stream."""
+        """Nothing yet: the first piece may be the provider's own event."""
+        return b""
+
+    def _begin(self) -> bytes:
+        if self.number:
+            return b""
         about = _object(self.asked, [], None, created=self.created)
         return self._event("response.created", response=about) + self._event("response.in_progress", response=about)
 
     def of(self, chunk: Chunk) -> bytes:
         """The events for one piece."""
+        if chunk.body is not None and str(chunk.body.get("type")).startswith("response."):
+            self.passed = True
+            return f"event: {chunk.body['type']}\ndata: ".encode() + dumps(chunk.body) + b"\n\n"
         self.usage = chunk.usage or self.usage
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self.model = chunk.response_model or self.model
-        found = b""
+        found = self._begin()
         if chunk.text:
             found += self._open("text", 0)
             self.text += chunk.text
@@ -364,7 +374,10 @@ class _Events:
 
     def end(self, response: Response | None) -> bytes:
         """The events that close the stream."""
-        found = b"" if self.output or self.open_item else self._open("text", 0)
+        if self.passed:
+            return b""
+        found = self._begin()
+        found += b"" if self.output or self.open_item else self._open("text", 0)
         found += self._close()
         said = Response(finish_reason=self.finish_reason, usage=self.usage, response_model=self.model)
         whole = _object(self.asked, self.output, said, created=self.created)
