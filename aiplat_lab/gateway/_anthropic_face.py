@@ -22,6 +22,7 @@ from aiplat_lab.gateway._door import (
     attribution,
     cache_mode,
     check_fields,
+    check_settings,
     dumps,
     facts,
     json_reply,
@@ -243,6 +244,7 @@ def _settings(body: Mapping[str, Json], lost: Lost) -> dict[str, Json]:
         if choice.get("disable_parallel_tool_use"):
             settings["parallel_tool_calls"] = False
     _effort_and_format(body, settings)
+    check_settings(settings)
     return settings
 
 

@@ -298,6 +298,40 @@ def check_objects(values: Json, name: str) -> list[dict[str, Json]]:
     return list(values)
 
 
+SETTINGS: Fields = {
+    "max_tokens": (int, "a whole number"),
+    "max_completion_tokens": (int, "a whole number"),
+    "tools": (list, "a list of tools"),
+    "tool_choice": (str | dict, "a word or an object"),
+    "response_format": (dict, "an object"),
+    "stop": (str | list, "a text or a list of texts"),
+    "n": (int, "a whole number"),
+    "seed": (int, "a whole number"),
+    "temperature": (int | float, "a number"),
+    "top_p": (int | float, "a number"),
+    "top_k": (int | float, "a number"),
+    "presence_penalty": (int | float, "a number"),
+    "frequency_penalty": (int | float, "a number"),
+    "logit_bias": (dict, "an object"),
+    "logprobs": (bool, "true or false"),
+    "top_logprobs": (int, "a whole number"),
+}
+"""What settings may hold that providers of any wire look at, under OpenAI's names."""
+_SHAPE: Fields = {"json_schema": (dict, "an object")}
+
+
+def check_settings(settings: Mapping[str, Json]) -> None:
+    """Lets settings pass that every provider can read.
+
+    Raises:
+        UsageError: one holds something else.
+    """
+    check_fields(settings, SETTINGS)
+    check_fields(settings.get("response_format") or {}, _SHAPE)
+    if settings.get("tools"):
+        check_objects(settings["tools"], "tools")
+
+
 def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> Attribution:
     """Who pays for a call that came by HTTP, out of its `x-aiplat-…` headers and its key.
 

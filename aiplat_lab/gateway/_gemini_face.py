@@ -20,6 +20,7 @@ from aiplat_lab.gateway._door import (
     Fault,
     attribution,
     cache_mode,
+    check_settings,
     dumps,
     facts,
     json_reply,
@@ -204,6 +205,7 @@ def _model(name: str, about: Mapping[str, Any]) -> dict[str, Json]:  # Any: JSON
 
 def _request(request: web.Request, caller: Caller, body: Mapping[str, Json], *, stream: bool = False) -> Request:
     asked = _gemini_asked.read(body)
+    check_settings(asked.settings)
     if stream:
         several = asked.settings.get("n") not in (None, 1)
         asked.native += ["generationConfig.candidateCount above 1 in a stream"] if several else []

@@ -15,6 +15,7 @@ from aiplat_lab.core.errors import UnknownModel, UsageError, did_you_mean
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage
 from aiplat_lab.gateway._door import (
+    SETTINGS,
     Caller,
     Door,
     Fault,
@@ -23,6 +24,7 @@ from aiplat_lab.gateway._door import (
     cache_mode,
     check_fields,
     check_objects,
+    check_settings,
     dumps,
     facts,
     json_reply,
@@ -41,20 +43,10 @@ _FIELDS: Fields = {
     "max_tokens": (int, "a whole number"),
     "max_completion_tokens": (int, "a whole number"),
     "tools": (list, "a list of tools"),
-    "tool_choice": (str | dict, "a word or an object"),
-    "response_format": (dict, "an object"),
-    "stop": (str | list, "a text or a list of texts"),
+    **SETTINGS,
     "metadata": (dict, "an object"),
-    "n": (int, "a whole number"),
-    "seed": (int, "a whole number"),
-    "temperature": (int | float, "a number"),
-    "top_p": (int | float, "a number"),
-    "logit_bias": (dict, "an object"),
-    "logprobs": (bool, "true or false"),
-    "top_logprobs": (int, "a whole number"),
 }
 _CALL: Fields = {"function": (dict, "an object")}
-_SHAPE: Fields = {"json_schema": (dict, "an object")}
 _NOT_SETTINGS = frozenset({"model", "messages", "stream", "stream_options"})
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota", 403: "permission_error"}
 _TYPES |= {404: "not_found_error", 413: "invalid_request_error", 429: "rate_limit_error"}
@@ -129,8 +121,7 @@ async def chat(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
     """`POST /v1/chat/completions`."""
     body = await read_json(request)
     check_fields(body, _FIELDS)
-    check_fields(body.get("response_format") or {}, _SHAPE)
-    check_objects(body.get("tools") or (), "tools")
+    check_settings(body)
     asked = Request(
         model=model_of(body),
         messages=read_messages(wanted(body, "messages", list, "a list of one or more messages")),

@@ -25,6 +25,7 @@ from aiplat_lab.gateway._door import (
     Fault,
     Fields,
     check_fields,
+    check_settings,
     dumps,
     facts,
     json_reply,
@@ -127,6 +128,7 @@ def _request(body: Mapping[str, Json]) -> Request:
     check_fields(body, _CALL)
     check_fields(body.get("attribution") or {}, _WHO)
     known_name(body.get("model") or "")
+    check_settings(body.get("settings") or {})
     read_messages(body.get("messages") or ())
     for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed"))):
         if body.get(name) not in (None, *known):

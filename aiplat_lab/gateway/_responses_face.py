@@ -25,6 +25,7 @@ from aiplat_lab.gateway._door import (
     attribution,
     cache_mode,
     check_fields,
+    check_settings,
     dumps,
     facts,
     json_reply,
@@ -204,6 +205,7 @@ def _settings(body: Mapping[str, Json], lost: Lost) -> dict[str, Json]:
         lost.hints += [f"reasoning_{name}" for name in ("summary", "generate_summary") if reasoning.get(name)]
     _text_shape(body.get("text"), settings)
     _included(body, settings, lost)
+    check_settings(settings)
     return settings
 
 
