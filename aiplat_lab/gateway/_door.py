@@ -25,6 +25,7 @@ from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
 from aiplat_lab.gateway._metrics import Metrics
 from aiplat_lab.gateway._prompt_files import PromptFiles
+from aiplat_lab.gateway.batch import Batches
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
 from aiplat_lab.gateway.schedule import Scheduler
@@ -92,6 +93,8 @@ class Door:
     """What tells the organisation's own collector of calls."""
     scheduler: Scheduler | None = None
     """What keeps the schedules."""
+    batches: Batches | None = None
+    """What keeps the batches."""
     prompt_files: PromptFiles = field(init=False)
     """The saved prompts as files of this home."""
     active: int = 0
@@ -151,7 +154,12 @@ class Door:
         ]
         failing = self.scheduler.news() if self.scheduler is not None else []
         unsent = self.telemetry.news() if self.telemetry is not None else []
-        return [*spent, *failing, *unsent, *self.ledger.incidents[-10:], *self.incidents]
+        alone = [
+            f"{one['deployment']} is left alone after {one['failures_in_a_row']} failures in a row: {one['last_error']}"
+            for one in self.gateway.breakers()
+            if one["state"] == "open"
+        ]
+        return [*spent, *alone, *failing, *unsent, *self.ledger.incidents[-10:], *self.incidents]
 
     def _complete(self, request: Request) -> Request:
         return request if request.model else replace(request, model=self.settings.default_model)

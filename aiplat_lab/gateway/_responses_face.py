@@ -326,7 +326,9 @@ def _object(asked: Request, output: Sequence[Json], response: Response | None, *
 
 @dataclass(slots=True)
 class _Events:
-    """Pieces as the events of a Responses stream: items that are opened, filled and closed, one after the other."""
+    """Pieces as the events of a Responses stream: the provider's own where it speaks this wire, else items that are opened, filled and
+    closed, one after the other.
+    """
 
     asked: Request
     created: float = field(default_factory=time.time)
@@ -339,23 +341,25 @@ class _Events:
     usage: Usage | None = None
     finish_reason: str = ""
     model: str = ""
-    passed: bool = False
-    """Whether the provider's own events were passed on, which are whole by themselves."""
+    begun: bool = False
+    passing: bool = False
+    """Whether the provider's own events are passed on."""
 
     def begin(self) -> bytes:
-        """Nothing yet: the first piece may be the provider's own event."""
+        """Nothing: the first piece shows whose events open the stream."""
         return b""
 
     def _begin(self) -> bytes:
-        if self.number:
+        if self.begun:
             return b""
+        self.begun = True
         about = _object(self.asked, [], None, created=self.created)
         return self._event("response.created", response=about) + self._event("response.in_progress", response=about)
 
     def of(self, chunk: Chunk) -> bytes:
         """The events for one piece."""
-        if chunk.body is not None and str(chunk.body.get("type")).startswith("response."):
-            self.passed = True
+        if chunk.body is not None and str(chunk.body.get("type") or "").startswith("response."):
+            self.passing = self.begun = True
             return f"event: {chunk.body['type']}\ndata: ".encode() + dumps(chunk.body) + b"\n\n"
         self.usage = chunk.usage or self.usage
         self.finish_reason = chunk.finish_reason or self.finish_reason
@@ -376,10 +380,9 @@ class _Events:
 
     def end(self, response: Response | None) -> bytes:
         """The events that close the stream."""
-        if self.passed:
+        if self.passing:
             return b""
-        found = self._begin()
-        found += b"" if self.output or self.open_item else self._open("text", 0)
+        found = self._begin() + (b"" if self.output or self.open_item else self._open("text", 0))
         found += self._close()
         said = Response(finish_reason=self.finish_reason, usage=self.usage, response_model=self.model)
         whole = _object(self.asked, self.output, said, created=self.created)

@@ -8,12 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiplat_lab.core.errors import QueryError, did_you_mean
-from aiplat_lab.ledger.views import _audit, _costs, _evals, _experiments, _prompts, _schedules
+from aiplat_lab.ledger.views import _audit, _batches, _costs, _evals, _experiments, _money, _prompts, _schedules
 from aiplat_lab.ledger.views._view import FILTERS, Query, View
 
 __all__ = ["FILTERS", "VIEWS", "Query", "View", "find_view"]
 
-VIEWS: Mapping[str, View] = {**_costs.VIEWS, **_prompts.VIEWS, **_experiments.VIEWS, **_evals.VIEWS, **_schedules.VIEWS, **_audit.VIEWS}
+VIEWS: Mapping[str, View] = {
+    **_costs.VIEWS,
+    **_money.VIEWS,
+    **_prompts.VIEWS,
+    **_experiments.VIEWS,
+    **_evals.VIEWS,
+    **_schedules.VIEWS,
+    **_batches.VIEWS,
+    **_audit.VIEWS,
+}
 
 
 def find_view(name: str) -> View:
