@@ -177,7 +177,9 @@ def _from_blocks(role: str, blocks: Sequence[Mapping[str, Json]], where: str, lo
     parts: list[Mapping[str, Json]] = []
     calls: list[dict[str, Json]] = []
     for block in blocks:
-        kind = str(block.get("type"))
+        kind = block.get("type")
+        if not isinstance(kind, str):
+            raise UsageError(f"{where}.content holds a block whose type is no word")
         if block.get("cache_control"):
             lost.hints.append("cache_control")
         if kind == "tool_result":

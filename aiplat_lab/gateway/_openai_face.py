@@ -195,6 +195,8 @@ def read_messages(messages: Sequence[Json]) -> tuple[Message, ...]:
             isinstance(content, list) and not all(isinstance(part, dict) for part in content)
         ):
             raise UsageError(f"messages[{index}].content must be a text or a list of parts")
+        if isinstance(content, list) and not all(isinstance(part.get("type", ""), str) for part in content):
+            raise UsageError(f"messages[{index}].content holds a part whose type is no word")
         calls = message.get("tool_calls")
         if calls:
             for call in check_objects(calls, f"messages[{index}].tool_calls"):
