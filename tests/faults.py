@@ -130,7 +130,7 @@ def _answer(name: str, body: dict[str, Any]) -> Answer:
     if name == "tools":
         last = messages[-1] if messages else {}
         if last.get("role") == "tool" or "tool_result" in json.dumps(last.get("content", "")):
-            return Answer(_words("The tool says " + _content(last["content"])))
+            return Answer(_words("The tool says " + _content(last.get("content"))))
         return Answer([], "tool_calls", tool={"id": "call_1", "name": "weather", "arguments": {"city": "Leeds"}})
     answer = Answer(_words(FIXED_TEXT))
     shapes: dict[str, dict[str, Any]] = {

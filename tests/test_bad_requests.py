@@ -1,4 +1,4 @@
-"""Requests whose parts hold something else than they must: told by name, before a call is begun."""
+"""Requests whose parts hold something else than they must: told by name, and recorded as refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_body_that_is_no_request(place: Place, body: str):
     for path in ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/messages", "/api/calls"):
         told = place.post(path, raw, place.key)
         assert told.status == 400 and clear(told.message), (path, told)
-    assert place.calls() <= before + 1
+    assert place.calls() == before + 5, "each is a refused call of the key"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,9 @@ def test_a_field_that_holds_something_else(place: Place, path: str, fields: dict
     body = {"model": "fine", "messages": [{"role": "user", "content": "hello"}], **fields}
     answer = place.post(path, json.dumps(body), place.key)
     assert answer.status == 400 and told in clear(answer.message)
-    assert place.calls() == before, "no call was begun"
+    assert place.calls() == before + 1
+    row = place.client.view_rows("recent_calls", limit=1)[0]
+    assert (row["status"], row["error_type"], row["team"], row["cost_usd"]) == ("refused", "usage_error", "risk", 0)
 
 
 @pytest.mark.parametrize(

@@ -132,9 +132,13 @@ class Request:
     detached: bool = False
     """Whether the gateway finishes and records the call though the caller has left; for a plain call, not for a stream."""
     wire: str = ""
-    """The format of `body`: `openai.chat`, `openai.responses`, `openai.embeddings`, `anthropic.messages`, or empty."""
+    """The format of `body`: `openai.chat`, `openai.responses`, `openai.embeddings`, `anthropic.messages`, `gemini.generate`, or empty."""
     body: Mapping[str, Json] | None = None
     """The caller's own body, passed on unchanged where the provider speaks the same wire."""
+    native: tuple[str, ...] = ()
+    """What of `body` only its own wire can say: a deployment of another wire may not answer."""
+    hints: tuple[str, ...] = ()
+    """What of `body` a deployment of another wire does not get, and can do without; the row is flagged `ignored_NAME`."""
 
     def fingerprint(self, *, provider: str = "", model: str = "") -> str:
         """A hash of what decides the answer: model, messages or inputs, settings; not who asks or when.
@@ -174,6 +178,8 @@ class Request:
             "detached": self.detached,
             "wire": self.wire,
             "body": dict(self.body) if self.body is not None else None,
+            "native": list(self.native),
+            "hints": list(self.hints),
         }
 
     @classmethod
@@ -199,6 +205,8 @@ class Request:
             detached=bool(data.get("detached", False)),
             wire=data.get("wire") or "",
             body=data.get("body"),
+            native=tuple(data.get("native") or ()),
+            hints=tuple(data.get("hints") or ()),
         )
 
 

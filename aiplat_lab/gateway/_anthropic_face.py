@@ -13,14 +13,90 @@ from aiohttp import web
 from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage
-from aiplat_lab.gateway._door import Caller, Door, Fault, attribution, cache_mode, dumps, facts, json_reply, read_json, send_events, wanted
+from aiplat_lab.gateway._door import (
+    Caller,
+    Door,
+    Fault,
+    Fields,
+    Lost,
+    attribution,
+    cache_mode,
+    check_fields,
+    check_settings,
+    dumps,
+    facts,
+    json_reply,
+    model_of,
+    read_json,
+    send_events,
+    wanted,
+)
 
 MESSAGES = "anthropic.messages"
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error"}
 _TYPES |= {413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error"}
-_SAME = ("max_tokens", "temperature", "top_p")
+_SAME = ("max_tokens", "temperature", "top_p", "top_k")
+_FIELDS: Fields = {
+    "stream": (bool, "true or false"),
+    "tools": (list, "a list of tools"),
+    "stop_sequences": (list, "a list of texts"),
+    "metadata": (dict, "an object"),
+    "thinking": (dict, "an object"),
+    "output_config": (dict, "an object"),
+    "tool_choice": (dict, "an object"),
+}
+_KNOWN = frozenset(_SAME) | frozenset(_FIELDS) | {"model", "messages", "system", "output_format"}
+_HINTS = frozenset({"cache_control", "context_management", "diagnostics", "service_tier", "speed"})
+_TOOL_KNOWN = frozenset({"type", "name", "description", "input_schema", "strict"})
+_TOOL_HINTS = frozenset({"cache_control", "defer_loading", "eager_input_streaming", "input_examples"})
+_THINKING = ((2048, "low"), (8192, "medium"))
+_EFFORTS = {"max": "xhigh"}
 _BYTES_A_TOKEN = 4
+
+
+_COUNT_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "required": ["model", "messages"],
+    "properties": {
+        "model": {"type": "string"},
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["role", "content"],
+                "properties": {
+                    "role": {"enum": ["user", "assistant"]},
+                    "content": {"type": ["string", "array"], "items": {"type": "object", "properties": {"type": {"type": "string"}}}},
+                },
+            },
+        },
+        "system": {"type": ["string", "array"], "items": {"type": "object"}},
+        "tools": {"type": "array", "items": {"type": "object"}},
+        "tool_choice": {"type": "object"},
+        "thinking": {"type": "object"},
+        "output_config": {"type": "object"},
+    },
+}
+_ASKED: dict[str, Json] = {
+    "max_tokens": {"type": "integer", "minimum": 1},
+    "stream": {"type": "boolean"},
+    "temperature": {"type": "number"},
+    "top_p": {"type": "number"},
+    "top_k": {"type": "integer"},
+    "stop_sequences": {"type": "array", "items": {"type": "string"}},
+    "metadata": {"type": "object", "properties": {"user_id": {"type": "string"}}},
+}
+SCHEMAS: Mapping[str, dict[str, Json]] = {
+    "/v1/messages": {
+        **_COUNT_SCHEMA,
+        "required": ["model", "messages", "max_tokens"],
+        "properties": {**_COUNT_SCHEMA["properties"], **_ASKED},
+    },
+    "/v1/messages/count_tokens": _COUNT_SCHEMA,
+}
+"""What the routes' bodies hold, for the OpenAPI document."""
 
 
 class AnthropicFace:
@@ -35,6 +111,7 @@ class AnthropicFace:
 async def messages(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1/messages`."""
     body = await read_json(request)
+    check_fields(body, _FIELDS)
     wanted(body, "max_tokens", int, "the most tokens to write, a whole number")
     asked = _request(request, caller, body)
     if asked.stream:
@@ -47,6 +124,7 @@ async def messages(door: Door, request: web.Request, caller: Caller) -> web.Stre
 async def count_tokens(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1/messages/count_tokens`: the provider's own count, or an estimate where it has none (`x-aiplat-estimate: true`)."""
     body = await read_json(request)
+    check_fields(body, _FIELDS)
     asked = _request(request, caller, body)
     count = await door.gateway.count_tokens(asked)
     if count is not None:
@@ -57,26 +135,30 @@ async def count_tokens(door: Door, request: web.Request, caller: Caller) -> web.
 
 def _request(request: web.Request, caller: Caller, body: Mapping[str, Json]) -> Request:
     metadata = body.get("metadata")
+    lost = Lost()
+    lost.fields(body, known=_KNOWN, hints=_HINTS)
     return Request(
-        model=wanted(body, "model", str, "the name of a model"),
-        messages=tuple(_read_messages(body)),
-        settings=_settings(body),
+        model=model_of(body),
+        messages=tuple(_read_messages(body, lost)),
+        settings=_settings(body, lost),
         stream=body.get("stream") is True,
         cache=cache_mode(request),
         attribution=attribution(request, caller, user=metadata.get("user_id") if isinstance(metadata, dict) else None),
         call_id=new_id(),
         wire=MESSAGES,
         body=body,
+        native=tuple(lost.native),
+        hints=tuple(lost.hints),
     )
 
 
 # --- asking: into the shape of OpenAI's chat wire, which is what the pipeline knows -----------------------------------
 
 
-def _read_messages(body: Mapping[str, Json]) -> Iterator[Message]:
+def _read_messages(body: Mapping[str, Json], lost: Lost) -> Iterator[Message]:
     system = body.get("system")
     if system:
-        yield Message("system", system if isinstance(system, str) else _plain_text(system, "system"))
+        yield Message("system", system if isinstance(system, str) else _plain_text(system, "system", lost))
     for index, message in enumerate(wanted(body, "messages", list, "a list of one or more messages")):
         where = f"messages[{index}]"
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
@@ -85,55 +167,77 @@ def _read_messages(body: Mapping[str, Json]) -> Iterator[Message]:
         if isinstance(content, str):
             yield Message(message["role"], content)
         elif isinstance(content, list) and all(isinstance(block, dict) for block in content):
-            yield from _from_blocks(message["role"], content, where)
+            yield from _from_blocks(message["role"], content, where, lost)
         else:
             raise UsageError(f"{where}.content must be a text or a list of blocks")
 
 
-def _from_blocks(role: str, blocks: Sequence[Mapping[str, Json]], where: str) -> Iterator[Message]:
+def _from_blocks(role: str, blocks: Sequence[Mapping[str, Json]], where: str, lost: Lost) -> Iterator[Message]:
     """One message of blocks: results of tools become messages of their own, which stand first."""
     parts: list[Mapping[str, Json]] = []
     calls: list[dict[str, Json]] = []
     for block in blocks:
         kind = block.get("type")
+        if not isinstance(kind, str):
+            raise UsageError(f"{where}.content holds a block whose type is no word")
+        if block.get("cache_control"):
+            lost.hints.append("cache_control")
         if kind == "tool_result":
             content = block.get("content") or ""
-            text = content if isinstance(content, str) else _plain_text(content, where)
+            text = content if isinstance(content, str) else _plain_text(content, where, lost)
             yield Message("tool", text, {"tool_call_id": str(block.get("tool_use_id", ""))})
         elif kind == "tool_use":
             function = {"name": block.get("name", ""), "arguments": json.dumps(block.get("input") or {}, ensure_ascii=False)}
             calls.append({"id": str(block.get("id", "")), "type": "function", "function": function})
-        elif kind not in {"thinking", "redacted_thinking"}:
-            parts.append(_part(block))
+        elif kind in ("thinking", "redacted_thinking"):
+            lost.hints.append("thinking_blocks")
+        else:
+            parts.append(_part(block, where, lost))
     if parts or calls:
         texts = [str(part["text"]) for part in parts if part.get("type") == "text"]
         content = "".join(texts) if len(texts) == len(parts) else tuple(parts)
         yield Message(role, content or None if calls else content, {"tool_calls": calls} if calls else {})
 
 
-def _part(block: Mapping[str, Json]) -> Mapping[str, Json]:
-    if block.get("type") == "text":
+def _part(block: Mapping[str, Json], where: str, lost: Lost) -> Mapping[str, Json]:
+    kind, source = block.get("type"), block.get("source")
+    if kind == "text":
+        if block.get("citations"):
+            lost.hints.append("citations")
         return {"type": "text", "text": str(block.get("text", ""))}
-    source = block.get("source")
-    if block.get("type") == "image" and isinstance(source, dict):
-        url = source.get("url") or f"data:{source.get('media_type', 'image/png')};base64,{source.get('data', '')}"
-        return {"type": "image_url", "image_url": {"url": url}}
+    if kind == "image" and isinstance(source, dict) and source.get("type") in ("base64", "url"):
+        return {"type": "image_url", "image_url": {"url": source.get("url") or _data_url(source, "image/png")}}
+    if kind == "document" and isinstance(source, dict) and source.get("type") == "base64":
+        name = str(block.get("title") or "document.pdf")
+        return {"type": "file", "file": {"filename": name, "file_data": _data_url(source, "application/pdf")}}
+    if kind == "document" and isinstance(source, dict) and source.get("type") == "text":
+        return {"type": "text", "text": str(source.get("data", ""))}
+    lost.native.append(f"{where} ({str(kind)[:40]})")
     return dict(block)
 
 
-def _plain_text(blocks: Json, where: str) -> str:
+def _data_url(source: Mapping[str, Json], kind: str) -> str:
+    return f"data:{source.get('media_type', kind)};base64,{source.get('data', '')}"
+
+
+def _plain_text(blocks: Json, where: str, lost: Lost) -> str:
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise UsageError(f"{where} must be a text or a list of blocks")
+    for block in blocks:
+        if block.get("cache_control"):
+            lost.hints.append("cache_control")
+        if block.get("type", "text") != "text":
+            lost.native.append(f"{where} ({str(block.get('type'))[:40]})")
     return "".join(str(block.get("text", "")) if block.get("type", "text") == "text" else dumps(block).decode() for block in blocks)
 
 
-def _settings(body: Mapping[str, Json]) -> dict[str, Json]:
+def _settings(body: Mapping[str, Json], lost: Lost) -> dict[str, Json]:
     settings: dict[str, Json] = {name: body[name] for name in _SAME if body.get(name) is not None}
     if body.get("stop_sequences"):
         settings["stop"] = body["stop_sequences"]
     tools = body.get("tools")
     if isinstance(tools, list) and tools:
-        settings["tools"] = [_tool(tool) for tool in tools if isinstance(tool, dict)]
+        settings["tools"] = [_tool(tool, index, lost) for index, tool in enumerate(tools)]
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         words: dict[str, Json] = {"auto": "auto", "any": "required", "none": "none"}
@@ -141,14 +245,34 @@ def _settings(body: Mapping[str, Json]) -> dict[str, Json]:
         settings["tool_choice"] = words.get(str(choice.get("type")), named)
         if choice.get("disable_parallel_tool_use"):
             settings["parallel_tool_calls"] = False
+    _effort_and_format(body, settings)
+    check_settings(settings)
     return settings
 
 
-def _tool(tool: Mapping[str, Json]) -> dict[str, Json]:
+def _effort_and_format(body: Mapping[str, Json], settings: dict[str, Json]) -> None:
+    """How long to think and what form the answer must have, in OpenAI's words."""
+    thinking, config = body.get("thinking") or {}, body.get("output_config") or {}
+    budget = thinking.get("budget_tokens")
+    if thinking.get("type") == "enabled" and isinstance(budget, int):
+        settings["reasoning_effort"] = next((word for most, word in _THINKING if budget <= most), "high")
+    if config.get("effort"):
+        settings["reasoning_effort"] = _EFFORTS.get(str(config["effort"]), config["effort"])
+    shape = config.get("format") or body.get("output_format")
+    if isinstance(shape, dict) and shape.get("type") == "json_schema":
+        settings["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": shape.get("schema") or {}}}
+
+
+def _tool(tool: Json, index: int, lost: Lost) -> dict[str, Json]:
+    if not isinstance(tool, dict):
+        raise UsageError(f"tools[{index}] must be an object")
     if tool.get("type") not in (None, "custom"):
+        lost.native.append(f"tools[{index}] ({str(tool['type'])[:40]})")
         return dict(tool)
+    lost.fields(tool, known=_TOOL_KNOWN, hints=_TOOL_HINTS)
     function = {"name": tool.get("name", ""), "parameters": tool.get("input_schema") or {}}
-    return {"type": "function", "function": {**function, "description": tool["description"]} if tool.get("description") else function}
+    more = {name: tool[name] for name in ("description", "strict") if tool.get(name)}
+    return {"type": "function", "function": {**function, **more}}
 
 
 # --- answering --------------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from types import UnionType
 from typing import Any, Literal, Protocol, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from aiplat_lab.core.errors import AiplatError, AuthRefused, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
@@ -27,11 +29,16 @@ from aiplat_lab.gateway.batch import Batches
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
 from aiplat_lab.gateway.schedule import Scheduler
+from aiplat_lab.gateway.telemetry import Telemetry
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import Key
 
 _READERS = 4
+MOST_NAME = 256
+"""The longest name of a model that is looked up, in characters."""
 CACHE_MODES = ("auto", "on", "refresh", "off")
+IGNORED = "ignored_"
+"""What the flag of a field begins with that the provider has no word for."""
 _T = TypeVar("_T")
 
 
@@ -91,6 +98,8 @@ class Door:
     readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="aiplat-read"))
     recording: Lock = field(default_factory=Lock)
     """Held while a record is written that must be the first of its id."""
+    telemetry: Telemetry | None = None
+    """What tells the organisation's own collector of calls."""
     scheduler: Scheduler | None = None
     """What keeps the schedules."""
     batches: Batches | None = None
@@ -153,15 +162,51 @@ class Door:
             if budget["hard"] and Decimal(budget["spent_usd"]) >= Decimal(budget["limit_usd"])
         ]
         failing = self.scheduler.news() if self.scheduler is not None else []
+        unsent = self.telemetry.news() if self.telemetry is not None else []
         alone = [
             f"{one['deployment']} is left alone after {one['failures_in_a_row']} failures in a row: {one['last_error']}"
             for one in self.gateway.breakers()
             if one["state"] == "open"
         ]
-        return [*spent, *alone, *failing, *self.ledger.incidents[-10:], *self.incidents]
+        return [*spent, *alone, *failing, *unsent, *self.ledger.incidents[-10:], *self.incidents]
 
     def _complete(self, request: Request) -> Request:
         return request if request.model else replace(request, model=self.settings.default_model)
+
+
+@dataclass(slots=True)
+class Lost:
+    """What of a body the words of another wire cannot say."""
+
+    native: list[str] = field(default_factory=list)
+    """What must not be left out: the call goes to a deployment of its own wire, or is refused."""
+    hints: list[str] = field(default_factory=list)
+    """What a deployment of another wire can do without."""
+
+    def fields(self, body: Mapping[str, Json], *, known: frozenset[str], hints: frozenset[str]) -> None:
+        """Notes the fields of `body` that are set and not known."""
+        for name in body.keys() - known:
+            if body[name] not in (None, [], {}, "", False):
+                (self.hints if name in hints else self.native).append(name[:60])
+
+
+MOST_LEVELS = 100
+"""How deep a body may nest."""
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(text)  # NaN and Infinity are no JSON, and no provider would take them
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 
 
 async def read_json(request: web.Request) -> dict[str, Json]:
@@ -170,15 +215,61 @@ async def read_json(request: web.Request) -> dict[str, Json]:
     Raises:
         UsageError: there is none.
     """
-    raw = await request.read()
     try:
-        data = json.loads(raw)
+        raw = await request.read()
+    except (PayloadEncodingError, web.RequestPayloadError) as error:
+        raise UsageError(f"the body cannot be read: {type(error).__name__}, so its coding is not what its headers say") from None
+    try:
+        data = _DECODER.decode(raw.decode().removeprefix("\ufeff"))
     except (ValueError, RecursionError):
-        what = "is empty" if not raw else "is not JSON"
+        what = "is empty" if not raw else "is not JSON in UTF-8"
         raise UsageError(f"the body {what}: send a JSON object, with Content-Type: application/json") from None
     if not isinstance(data, dict):
         raise UsageError(f"the body is a JSON {type(data).__name__}: send a JSON object, written {{…}}")
+    if _too_deep(raw, data):
+        raise UsageError(f"the body nests deeper than {MOST_LEVELS} levels")
     return data
+
+
+def _too_deep(raw: bytes, data: Json) -> bool:
+    """Whether `data` nests too deep: a look at its text in most cases, since a walk costs more."""
+    if raw.count(b"{") + raw.count(b"[") <= MOST_LEVELS:
+        return False
+    brackets = raw.translate(None, _NOT_BRACKETS)
+    for _ in range(MOST_LEVELS):
+        fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if not fewer:
+            return False
+        if len(fewer) == len(brackets):
+            break  # there are brackets within texts
+        brackets = fewer
+    level = [data]
+    for _ in range(MOST_LEVELS):
+        inside = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
+        level = [one for one in inside if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def model_of(body: Mapping[str, Json]) -> str:
+    """The name of the model that a body asks.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return known_name(wanted(body, "model", str, "the name of a model"))
+
+
+def known_name(model: str) -> str:
+    """A name that is short enough to be one.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if len(model) > MOST_NAME:
+        raise UsageError(f"the name of the model has {len(model):,} characters; at most {MOST_NAME} are taken")
+    return model
 
 
 def wanted(body: Mapping[str, Json], name: str, kind: type[_T], what: str) -> _T:
@@ -208,6 +299,54 @@ def check_fields(body: Mapping[str, Json], shapes: Fields) -> None:
         value = body.get(name)
         if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise UsageError(f"the field {name!r} must be {what}")
+
+
+def check_objects(values: Json, name: str) -> list[dict[str, Json]]:
+    """A list of objects, and nothing else.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not isinstance(values, list | tuple):
+        raise UsageError(f"{name} must be a list of objects")
+    for index, one in enumerate(values):
+        if not isinstance(one, dict):
+            raise UsageError(f"{name}[{index}] must be an object")
+    return list(values)
+
+
+SETTINGS: Fields = {
+    "max_tokens": (int, "a whole number"),
+    "max_completion_tokens": (int, "a whole number"),
+    "tools": (list, "a list of tools"),
+    "tool_choice": (str | dict, "a word or an object"),
+    "response_format": (dict, "an object"),
+    "stop": (str | list, "a text or a list of texts"),
+    "n": (int, "a whole number"),
+    "seed": (int, "a whole number"),
+    "temperature": (int | float, "a number"),
+    "top_p": (int | float, "a number"),
+    "top_k": (int | float, "a number"),
+    "presence_penalty": (int | float, "a number"),
+    "frequency_penalty": (int | float, "a number"),
+    "logit_bias": (dict, "an object"),
+    "logprobs": (bool, "true or false"),
+    "top_logprobs": (int, "a whole number"),
+}
+"""What settings may hold that providers of any wire look at, under OpenAI's names."""
+_SHAPE: Fields = {"json_schema": (dict, "an object")}
+
+
+def check_settings(settings: Mapping[str, Json]) -> None:
+    """Lets settings pass that every provider can read.
+
+    Raises:
+        UsageError: one holds something else.
+    """
+    check_fields(settings, SETTINGS)
+    check_fields(settings.get("response_format") or {}, _SHAPE)
+    if settings.get("tools"):
+        check_objects(settings["tools"], "tools")
 
 
 def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> Attribution:
@@ -269,9 +408,22 @@ def facts(response: Response) -> dict[str, str]:
     headers = {"x-aiplat-call-id": response.call_id, "x-aiplat-cache": response.cache}
     if response.cost_usd is not None:
         headers["x-aiplat-cost-usd"] = format(response.cost_usd, "f")
-    for name, value in response.notes.items():
-        headers[f"x-aiplat-{name}"] = value
+    headers.update(_noted(response.flags, response.notes))
     return headers
+
+
+def _noted(flags: Iterable[str], notes: Mapping[str, str]) -> dict[str, str]:
+    """Facts of a call as headers, and what of the question its provider had no word for."""
+    headers = {f"x-aiplat-{name}": value for name, value in notes.items()}
+    ignored = [flag.removeprefix(IGNORED) for flag in flags if flag.startswith(IGNORED)]
+    if ignored:
+        headers["x-aiplat-ignored"] = ", ".join(ignored)
+    return headers
+
+
+def stream_facts(stream: Stream) -> dict[str, str]:
+    """The headers of a streamed answer: what is known before its first piece."""
+    return {"x-aiplat-call-id": stream.call_id, "x-aiplat-cache": stream.cache, **_noted(stream.facts.flags, stream.facts.notes)}
 
 
 def dumps(data: Json) -> bytes:
@@ -316,8 +468,7 @@ async def send_events(
     try:
         async with door.stream(asked) as stream:
             headers = {"Content-Type": f"{content_type}; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            headers |= {f"x-aiplat-{name}": value for name, value in stream.notes.items()}
-            out = web.StreamResponse(headers={**headers, "x-aiplat-call-id": asked.call_id, "x-aiplat-cache": stream.cache})
+            out = web.StreamResponse(headers={**headers, **stream_facts(stream)})
             await out.prepare(request)
             opening = events.begin()
             if opening:

@@ -16,6 +16,7 @@ from aiplat_lab.core.errors import AuthRefused, UsageError, did_you_mean
 from aiplat_lab.core.times import period_start, span
 from aiplat_lab.core.types import Json, utc_now
 from aiplat_lab.gateway._door import Caller, Door, Fields, check_fields, json_reply, read_json
+from aiplat_lab.gateway._own_routes import schema_of
 from aiplat_lab.gateway.reading import plain
 from aiplat_lab.policies import Key
 
@@ -28,6 +29,8 @@ _KEY: Fields = {
     **{name: (str, "a text") for name in ("name", "team", "project", "user_id", "role", "limit_period", "expires_at")},
 }
 _ROTATE: Fields = {"overlap": (str, "a length of time such as 24h")}
+SCHEMAS: Mapping[str, dict[str, Json]] = {"/api/keys": schema_of(_KEY), "/api/keys/{id}/rotate": schema_of(_ROTATE)}
+"""What the routes' bodies hold, for the OpenAPI document."""
 _KEPT_BY_MAINTAINERS = ("member", "maintainer")
 _OVERLAP = "24h"
 

@@ -15,6 +15,7 @@ from aiplat_lab.core.errors import UnknownModel, UsageError, did_you_mean
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage
 from aiplat_lab.gateway._door import (
+    SETTINGS,
     Caller,
     Door,
     Fault,
@@ -22,9 +23,13 @@ from aiplat_lab.gateway._door import (
     attribution,
     cache_mode,
     check_fields,
+    check_objects,
+    check_settings,
     dumps,
     facts,
     json_reply,
+    known_name,
+    model_of,
     read_json,
     send_events,
     wanted,
@@ -38,10 +43,66 @@ _FIELDS: Fields = {
     "max_tokens": (int, "a whole number"),
     "max_completion_tokens": (int, "a whole number"),
     "tools": (list, "a list of tools"),
+    **SETTINGS,
+    "metadata": (dict, "an object"),
 }
+_CALL: Fields = {"function": (dict, "an object")}
 _NOT_SETTINGS = frozenset({"model", "messages", "stream", "stream_options"})
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota", 403: "permission_error"}
 _TYPES |= {404: "not_found_error", 413: "invalid_request_error", 429: "rate_limit_error"}
+
+
+_TEXT: dict[str, Json] = {"type": "string"}
+_CHAT_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "required": ["model", "messages"],
+    "properties": {
+        "model": _TEXT,
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["role"],
+                "properties": {
+                    "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+                    "content": {"type": ["string", "array", "null"], "items": {"type": "object"}},
+                    "tool_calls": {"type": "array", "items": {"type": "object"}},
+                    "tool_call_id": _TEXT,
+                },
+            },
+        },
+        "stream": {"type": "boolean"},
+        "stream_options": {"type": "object"},
+        "max_tokens": {"type": "integer"},
+        "max_completion_tokens": {"type": "integer"},
+        "temperature": {"type": "number"},
+        "top_p": {"type": "number"},
+        "n": {"type": "integer"},
+        "seed": {"type": "integer"},
+        "stop": {"type": ["string", "array"], "items": _TEXT},
+        "tools": {"type": "array", "items": {"type": "object"}},
+        "tool_choice": {"type": ["string", "object"]},
+        "response_format": {"type": "object"},
+        "logprobs": {"type": "boolean"},
+        "top_logprobs": {"type": "integer"},
+        "metadata": {"type": "object"},
+        "user": _TEXT,
+    },
+}
+_EMBED_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "required": ["model", "input"],
+    "properties": {
+        "model": _TEXT,
+        "input": {"type": ["string", "array"], "items": {"type": ["string", "integer", "array"]}},
+        "encoding_format": {"enum": ["float", "base64"]},
+        "dimensions": {"type": "integer"},
+        "user": _TEXT,
+    },
+}
+SCHEMAS: Mapping[str, dict[str, Json]] = {"/v1/chat/completions": _CHAT_SCHEMA, "/v1/embeddings": _EMBED_SCHEMA}
+"""What the routes' bodies hold, for the OpenAPI document."""
 
 
 class OpenAIFace:
@@ -60,8 +121,9 @@ async def chat(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
     """`POST /v1/chat/completions`."""
     body = await read_json(request)
     check_fields(body, _FIELDS)
+    check_settings(body)
     asked = Request(
-        model=wanted(body, "model", str, "the name of a model"),
+        model=model_of(body),
         messages=read_messages(wanted(body, "messages", list, "a list of one or more messages")),
         settings={name: value for name, value in body.items() if name not in _NOT_SETTINGS},
         stream=body.get("stream") is True,
@@ -82,7 +144,7 @@ async def embeddings(door: Door, request: web.Request, caller: Caller) -> web.St
     """`POST /v1/embeddings`."""
     body = await read_json(request)
     asked = Request(
-        model=wanted(body, "model", str, "the name of a model"),
+        model=model_of(body),
         operation="embed",
         inputs=_inputs(body),
         settings={name: value for name, value in body.items() if name not in {"model", "input"}},
@@ -109,7 +171,7 @@ async def model(door: Door, request: web.Request, caller: Caller) -> web.StreamR
     Raises:
         UnknownModel: there is none.
     """
-    name = request.match_info["name"]
+    name = known_name(request.match_info["name"])
     if not door.settings.deployments(name):
         raise UnknownModel(f"there is no model {name[:80]!r}.{did_you_mean(name, door.settings.models)}")
     return json_reply(_model(door, name))
@@ -133,6 +195,12 @@ def read_messages(messages: Sequence[Json]) -> tuple[Message, ...]:
             isinstance(content, list) and not all(isinstance(part, dict) for part in content)
         ):
             raise UsageError(f"messages[{index}].content must be a text or a list of parts")
+        if isinstance(content, list) and not all(isinstance(part.get("type", ""), str) for part in content):
+            raise UsageError(f"messages[{index}].content holds a part whose type is no word")
+        calls = message.get("tool_calls")
+        if calls:
+            for call in check_objects(calls, f"messages[{index}].tool_calls"):
+                check_fields(call, _CALL)
     return tuple(Message.from_json(message) for message in messages)
 
 

@@ -24,14 +24,16 @@ from aiplat_lab.gateway._door import (
     Fault,
     Fields,
     check_fields,
+    check_settings,
     dumps,
     facts,
     json_reply,
+    known_name,
     read_json,
     send_events,
     wanted,
 )
-from aiplat_lab.gateway._metrics import breaker_text
+from aiplat_lab.gateway._metrics import breaker_samples, budget_samples, gauge, queue_samples
 from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway._prompt_files import KINDS as PROMPT_KINDS
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
@@ -92,6 +94,28 @@ _QUERY: Fields = {"params": (list | dict, "a list or an object of values"), "lim
 _WHO: Fields = {f.name: (dict, "an object of texts") if f.name == "tags" else (str, "a text") for f in fields(Attribution)}
 
 
+_SQL_TYPES = {str: "string", list: "array", dict: "object", bool: "boolean", int: "integer"}
+
+
+def schema_of(fields_: Fields, *required: str, **more: Json) -> dict[str, Json]:
+    """A body's JSON schema out of what is checked anyway."""
+    known = {name: {"type": kind} for name, (one, _) in fields_.items() if (kind := _SQL_TYPES.get(one))}  # type: ignore[arg-type]
+    return {"type": "object", "required": list(required), "properties": {**known, **more}}
+
+
+_PATH = schema_of({}, "path", path={"type": "string"})
+SCHEMAS: Mapping[str, dict[str, Json]] = {
+    "/api/calls": schema_of(_CALL, cache={"enum": list(CACHE_MODES)}, operation={"enum": ["chat", "embed"]}),
+    "/api/query": schema_of(_QUERY, "sql", sql={"type": "string"}),
+    "/api/records": schema_of(
+        {}, "kind", kind={"type": "string"}, row={"type": "object"}, rows={"type": "array", "items": {"type": "object"}}
+    ),
+    "/api/snapshot": _PATH,
+    "/api/export": _PATH,
+}
+"""What the routes' bodies hold, for the OpenAPI document; the others take an empty object or filters."""
+
+
 def read_request(body: Mapping[str, Json]) -> Request:
     """The request that a body holds.
 
@@ -100,6 +124,8 @@ def read_request(body: Mapping[str, Json]) -> Request:
     """
     check_fields(body, _CALL)
     check_fields(body.get("attribution") or {}, _WHO)
+    known_name(body.get("model") or "")
+    check_settings(body.get("settings") or {})
     read_messages(body.get("messages") or ())
     for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed")), ("priority", ("", "interactive", "batch"))):
         if body.get(name) not in (None, *known):
@@ -388,16 +414,23 @@ async def healthz(door: Door, request: web.Request, caller: Caller) -> web.Strea
 
 async def metrics(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`GET /metrics`, in Prometheus' text format."""
-    gauges = {
-        "aiplat_uptime_seconds": ("Seconds since the gateway started.", round(time.monotonic() - door.began, 3)),
-        "aiplat_spool_bytes": (
-            "Bytes of the segments that are still in the spool.",
-            float(await door.read(lambda: _size(door.home.spool))),
-        ),
-        "aiplat_ledger_seq": ("Number of the newest row of the ledger.", float(door.ledger.head.seq)),
-    }
-    text = door.metrics.text(gauges) + breaker_text(door.gateway.breakers())
-    return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    spool_bytes, backlog = await door.read(lambda: (_size(door.home.spool), door.ledger.backlog()))
+    samples = [
+        *budget_samples(door.gateway.budgets()),
+        *queue_samples(getattr(door.gateway, "queues", list)()),
+        *breaker_samples(door.gateway.breakers()),
+        gauge("aiplat_uptime_seconds", "Seconds since the gateway started.", round(time.monotonic() - door.began, 3)),
+        gauge("aiplat_spool_bytes", "Bytes of the segments that are still in the spool.", float(spool_bytes)),
+        gauge("aiplat_ledger_seq", "Number of the newest row of the ledger.", float(door.ledger.head.seq)),
+        gauge("aiplat_ledger_backlog_rows", "Rows of the spool that DuckDB has not loaded yet.", float(backlog)),
+        gauge("aiplat_incidents", "What a person should know now, as `aiplat status` lists it.", float(len(door.news()))),
+    ]
+    if door.telemetry is not None:
+        samples += [
+            gauge("aiplat_telemetry_sent_total", "Spans that the collector took.", float(door.telemetry.sent), kind="counter"),
+            gauge("aiplat_telemetry_dropped_total", "Spans that it did not take.", float(door.telemetry.dropped), kind="counter"),
+        ]
+    return web.Response(text=door.metrics.text(samples), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def _size(folder: Path) -> int:

@@ -10,11 +10,9 @@ from aiohttp.http_exceptions import PayloadEncodingError
 from aiplat_lab.core.errors import AiplatError, CallRefused, LedgerError, UsageError
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Attribution, utc_now
-from aiplat_lab.gateway._door import Caller, Door, attribution
+from aiplat_lab.gateway._door import MOST_NAME, Caller, Door, attribution
 from aiplat_lab.gateway.row import error_message, error_type
 
-MOST_NAME = 256
-"""The longest name of a model that is looked up, in characters."""
 _COUNTING = ("/count_tokens", ":countTokens")
 
 
@@ -58,6 +56,9 @@ async def note_refused(door: Door, request: web.Request, caller: Caller, error: 
         door.incidents.append(f"a refused call could not be recorded: {failed.message}")
         return
     error.call_id = str(row["call_id"])
+    door.metrics.refused(str(row["policy"]), error_type(error))
+    if door.telemetry is not None:
+        door.telemetry.refused(row)
 
 
 def _who(request: web.Request, caller: Caller) -> Attribution:

@@ -1,6 +1,7 @@
 """OpenAI's Responses route, translated to a chat: input items, tools and text formats in, output items and events out.
 
-What needs a conversation that the service keeps, or a tool that it runs itself, is refused with a sentence that says so.
+What needs a conversation that the service keeps, or a tool that it runs itself, goes to a provider of this wire or is refused with
+a sentence that says so.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from aiplat_lab.gateway._door import (
     Door,
     Fault,
     Fields,
+    Lost,
     attribution,
     cache_mode,
     check_fields,
+    check_settings,
     dumps,
     facts,
     json_reply,
+    model_of,
     read_json,
     send_events,
-    wanted,
 )
 from aiplat_lab.gateway._openai_face import OpenAIFace
 from aiplat_lab.gateway.tools import merge_tool_calls
@@ -39,34 +42,71 @@ _FIELDS: Fields = {
     "tools": (list, "a list of tools"),
     "max_output_tokens": (int, "a whole number"),
     "instructions": (str, "a text"),
+    "include": (list, "a list of names"),
+    "top_logprobs": (int, "a whole number"),
 }
-_REFUSED = {
+_ELSEWHERE = {
     "previous_response_id": "this gateway keeps no conversations: send the whole input again",
     "conversation": "this gateway keeps no conversations: send the whole input again",
     "prompt": "prompts that are stored at the provider are not available here",
     "background": "answers in the background are not available here",
 }
-_SAME = ("temperature", "top_p", "parallel_tool_calls", "seed")
+_SAME = ("temperature", "top_p", "parallel_tool_calls", "seed", "top_logprobs", "service_tier")
+_MAPPED = ("model", "input", "stream", "instructions", "max_output_tokens", "tools", "tool_choice", "reasoning", "text", "include")
+_TOLD = ("metadata", "user", "safety_identifier")
+_KNOWN = frozenset({*_SAME, *_MAPPED, *_TOLD, *_ELSEWHERE})
+_HINTS = frozenset({"store", "truncation", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "stream_options"})
+_LOGPROBS = "message.output_text.logprobs"
 _TEXTS = ("input_text", "output_text", "text")
+
+
+SCHEMAS: Mapping[str, dict[str, Json]] = {
+    "/v1/responses": {
+        "type": "object",
+        "required": ["model", "input"],
+        "properties": {
+            "model": {"type": "string"},
+            "input": {"type": ["string", "array"], "items": {"type": "object"}},
+            "instructions": {"type": "string"},
+            "max_output_tokens": {"type": "integer"},
+            "temperature": {"type": "number"},
+            "top_p": {"type": "number"},
+            "top_logprobs": {"type": "integer"},
+            "stream": {"type": "boolean"},
+            "tools": {"type": "array", "items": {"type": "object"}},
+            "tool_choice": {"type": ["string", "object"]},
+            "parallel_tool_calls": {"type": "boolean"},
+            "reasoning": {"type": "object"},
+            "text": {"type": "object"},
+            "include": {"type": "array", "items": {"type": "string"}},
+            "metadata": {"type": "object"},
+            "user": {"type": "string"},
+        },
+    }
+}
+"""What the route's body holds, for the OpenAPI document."""
 
 
 async def responses(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1/responses`."""
     body = await read_json(request)
     check_fields(body, _FIELDS)
-    for name, why in _REFUSED.items():
-        if body.get(name):
-            raise UsageError(f"the field {name!r} cannot be used: {why}")
+    lost = Lost([f"{name} ({why})" for name, why in _ELSEWHERE.items() if body.get(name)])
+    lost.fields(body, known=_KNOWN, hints=_HINTS)
+    model = model_of(body)
+    messages, settings = tuple(_messages(body, lost)), _settings(body, lost)
     asked = Request(
-        model=wanted(body, "model", str, "the name of a model"),
-        messages=tuple(_messages(body)),
-        settings=_settings(body),
+        model=model,
+        messages=messages,
+        settings=settings,
         stream=body.get("stream") is True,
         cache=cache_mode(request),
         attribution=attribution(request, caller, user=body.get("user") or body.get("safety_identifier")),
         call_id=new_id(),
         wire=RESPONSES,
         body=body,
+        native=tuple(lost.native),
+        hints=tuple(lost.hints),
     )
     if asked.stream:
         return await send_events(door, request, asked, _Events(asked))
@@ -79,7 +119,7 @@ async def responses(door: Door, request: web.Request, caller: Caller) -> web.Str
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def _messages(body: Mapping[str, Json]) -> Iterator[Message]:
+def _messages(body: Mapping[str, Json], lost: Lost) -> Iterator[Message]:
     if isinstance(body.get("instructions"), str) and body["instructions"]:
         yield Message("system", body["instructions"])
     given = body.get("input")
@@ -99,79 +139,118 @@ def _messages(body: Mapping[str, Json]) -> Iterator[Message]:
         if calls:
             yield Message("assistant", None, {"tool_calls": calls})
             calls = []
-        yield from _item(item, f"input[{index}]")
+        yield from _item(item, f"input[{index}]", lost)
     if calls:
         yield Message("assistant", None, {"tool_calls": calls})
 
 
-def _item(item: Mapping[str, Json], where: str) -> Iterator[Message]:
+def _item(item: Mapping[str, Json], where: str, lost: Lost) -> Iterator[Message]:
     kind = item.get("type", "message")
     if kind == "message" and isinstance(item.get("role"), str):
         role = "system" if item["role"] == "developer" else item["role"]
-        yield Message(role, _content(item.get("content"), where))
+        yield Message(role, _content(item.get("content"), where, lost))
     elif kind == "function_call_output":
         output = item.get("output")
         yield Message("tool", output if isinstance(output, str) else dumps(output).decode(), {"tool_call_id": item.get("call_id", "")})
-    elif kind != "reasoning":
-        raise UsageError(
-            f"{where} is of type {str(kind)[:40]!r}, which this gateway cannot translate; it takes messages and function calls"
-        )
+    elif kind == "reasoning":
+        lost.hints.append("reasoning_items")
+    else:
+        lost.native.append(f"{where} ({str(kind)[:40]})")
 
 
-def _content(content: Json, where: str) -> str | tuple[Mapping[str, Json], ...]:
+def _content(content: Json, where: str, lost: Lost) -> str | tuple[Mapping[str, Json], ...]:
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         raise UsageError(f"{where}.content must be a text or a list of parts")
     if all(part.get("type") in _TEXTS for part in content):
         return "".join(str(part.get("text", "")) for part in content)
-    return tuple(_part(part, where) for part in content)
+    return tuple(_part(part, where, lost) for part in content)
 
 
-def _part(part: Mapping[str, Json], where: str) -> Mapping[str, Json]:
+def _part(part: Mapping[str, Json], where: str, lost: Lost) -> Mapping[str, Json]:
     kind = part.get("type")
     if kind in _TEXTS:
         return {"type": "text", "text": str(part.get("text", ""))}
+    if kind == "refusal":
+        return {"type": "text", "text": str(part.get("refusal", ""))}
     if kind == "input_image" and isinstance(part.get("image_url"), str):
         detail = {"detail": part["detail"]} if part.get("detail") else {}
         return {"type": "image_url", "image_url": {"url": part["image_url"], **detail}}
-    raise UsageError(f"{where}.content holds a part of type {str(kind)[:40]!r}; this gateway takes texts and images by URL")
+    if kind == "input_file" and isinstance(part.get("file_data"), str):
+        return {"type": "file", "file": {"filename": str(part.get("filename") or "document.pdf"), "file_data": part["file_data"]}}
+    if kind == "input_audio" and isinstance(part.get("input_audio"), dict):
+        return {"type": "input_audio", "input_audio": part["input_audio"]}
+    lost.native.append(f"{where}.content ({str(kind)[:40]})")
+    return {"type": "text", "text": ""}
 
 
-def _settings(body: Mapping[str, Json]) -> dict[str, Json]:
+def _settings(body: Mapping[str, Json], lost: Lost) -> dict[str, Json]:
     settings: dict[str, Json] = {name: body[name] for name in _SAME if body.get(name) is not None}
     if body.get("max_output_tokens") is not None:
         settings["max_tokens"] = body["max_output_tokens"]
     if body.get("tools"):
-        settings["tools"] = [_tool(tool, index) for index, tool in enumerate(body["tools"])]
+        settings["tools"] = [_tool(tool, index, lost) for index, tool in enumerate(body["tools"])]
     choice = body.get("tool_choice")
     if isinstance(choice, str):
         settings["tool_choice"] = choice
-    elif isinstance(choice, dict):
+    elif isinstance(choice, dict) and choice.get("type") == "function":
         settings["tool_choice"] = {"type": "function", "function": {"name": choice.get("name", "")}}
-    reasoning, text = body.get("reasoning"), body.get("text")
-    if isinstance(reasoning, dict) and reasoning.get("effort"):
-        settings["reasoning_effort"] = reasoning["effort"]
-    shape = text.get("format") if isinstance(text, dict) else None
+    elif choice is not None:
+        lost.native.append("tool_choice")
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, dict):
+        if reasoning.get("effort"):
+            settings["reasoning_effort"] = reasoning["effort"]
+        lost.hints += [f"reasoning_{name}" for name in ("summary", "generate_summary") if reasoning.get(name)]
+    _text_shape(body.get("text"), settings)
+    _included(body, settings, lost)
+    check_settings(settings)
+    return settings
+
+
+def _text_shape(text: Json, settings: dict[str, Json]) -> None:
+    """What form the answer must have."""
+    if not isinstance(text, dict):
+        return
+    if text.get("verbosity"):
+        settings["verbosity"] = text["verbosity"]
+    shape = text.get("format")
     if isinstance(shape, dict) and shape.get("type") == "json_schema":
         settings["response_format"] = {"type": "json_schema", "json_schema": {k: v for k, v in shape.items() if k != "type"}}
     elif isinstance(shape, dict) and shape.get("type") == "json_object":
         settings["response_format"] = {"type": "json_object"}
-    return settings
 
 
-def _tool(tool: Json, index: int) -> dict[str, Json]:
-    if not isinstance(tool, dict) or tool.get("type") != "function":
-        kind = str(tool.get("type"))[:40] if isinstance(tool, dict) else "?"
-        raise UsageError(f"tools[{index}] is of type {kind!r}; this gateway passes on functions, and runs no tools itself")
+def _included(body: Mapping[str, Json], settings: dict[str, Json], lost: Lost) -> None:
+    """What the answer must hold beside the text."""
+    for name in body.get("include") or ():
+        if name == _LOGPROBS:
+            settings["logprobs"] = True
+        elif name == "reasoning.encrypted_content":
+            lost.hints.append("encrypted_reasoning")
+        else:
+            lost.native.append(f"include ({str(name)[:60]})")
+    if settings.get("top_logprobs"):
+        settings["logprobs"] = True
+    if settings.get("logprobs") and body.get("stream"):
+        lost.native.append("logprobs in a stream")
+
+
+def _tool(tool: Json, index: int, lost: Lost) -> dict[str, Json]:
+    if not isinstance(tool, dict):
+        raise UsageError(f"tools[{index}] must be an object")
+    if tool.get("type") != "function":
+        lost.native.append(f"tools[{index}] ({str(tool.get('type'))[:40]}; this gateway runs no tools itself)")
+        return dict(tool)
     return {"type": "function", "function": {k: v for k, v in tool.items() if k in {"name", "description", "parameters", "strict"}}}
 
 
 # --- answering --------------------------------------------------------------------------------------------------------
 
 
-def _message_item(call_id: str, text: str, status: str) -> dict[str, Json]:
-    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}] if status == "completed" else []
+def _message_item(call_id: str, text: str, status: str, logprobs: Sequence[Json] = ()) -> dict[str, Json]:
+    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": list(logprobs)}] if status == "completed" else []
     return {"id": f"msg_{call_id}", "type": "message", "status": status, "role": "assistant", "content": content}
 
 
@@ -188,8 +267,18 @@ def _call_item(call_id: str, place: int, call: Mapping[str, Json], status: str) 
 
 
 def _output(asked: Request, response: Response) -> list[dict[str, Json]]:
-    items = [_message_item(asked.call_id, response.text, "completed")] if response.text or not response.tool_calls else []
+    items = (
+        [_message_item(asked.call_id, response.text, "completed", _logprobs(response))] if response.text or not response.tool_calls else []
+    )
     return items + [_call_item(asked.call_id, place, call, "completed") for place, call in enumerate(response.tool_calls)]
+
+
+def _logprobs(response: Response) -> list[Json]:
+    """The log-probabilities of the answer's tokens, where it came in OpenAI's chat wire with them."""
+    choices = (response.body or {}).get("choices")
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    found = first.get("logprobs")
+    return list(found.get("content") or ()) if isinstance(found, dict) else []
 
 
 def _usage(usage: Usage | None) -> dict[str, Json] | None:

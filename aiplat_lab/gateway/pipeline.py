@@ -83,6 +83,7 @@ class Gateway:
             )
         self.elsewhere: Callable[[str], str] = lambda call_id: ""
         """Says where a call waits that is under way but not here, such as in a batch; an empty text for any other."""
+        self.ended: Callable[[Call, Mapping[str, Any]], None] | None = None
         if any(provider.kind != "local" for provider in settings.providers.values()):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
@@ -335,6 +336,8 @@ class Gateway:
             row, payloads = end_row(call, trip.asked)
             try:
                 self._ledger.record("call", row, payloads=payloads)
+                if self.ended is not None:
+                    self.ended(call, row)
             except LedgerError as error:
                 error.call_id = call.id
                 raise
@@ -418,9 +421,9 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         return self._trip.call.cache if self._trip else (self.response.cache if self.response else "off")
 
     @property
-    def notes(self) -> Mapping[str, str]:
-        """What is known of the call before its end, for the answer's headers."""
-        return self._trip.call.notes if self._trip else (self.response.notes if self.response else {})
+    def facts(self) -> Call | Response:
+        """What holds the call's flags and notes, as far as they are known by now."""
+        return self._trip.call if self._trip else self.response or Response()
 
     async def __aenter__(self) -> Stream:
         gateway = self._gateway

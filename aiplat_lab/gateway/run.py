@@ -17,6 +17,7 @@ from aiplat_lab.core.errors import AiplatError, GatewayUnavailable
 from aiplat_lab.core.settings import Home, Settings, enter, open_key_files
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
+from aiplat_lab.gateway import telemetry
 from aiplat_lab.gateway._door import Door
 from aiplat_lab.gateway.batch import Batches
 from aiplat_lab.gateway.pipeline import Gateway
@@ -81,6 +82,9 @@ def _only_one(home: Home) -> Lock:
 async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, background: bool) -> None:
     """From the opened ledger to the end of the last call."""
     door = Door(home=home, settings=settings, ledger=ledger, gateway=Gateway(settings, ledger), started_at=utc_now(), fault=fault)
+    door.telemetry = telemetry.start(settings)
+    if door.telemetry is not None:
+        door.gateway.ended = door.telemetry.ended
     door.scheduler = scheduler = Scheduler(home, settings, ledger, recording=door.recording)
     door.batches = batches = Batches(door.gateway, ledger, poll_s=settings.gateway.batch_poll_s)
     tasks: list[asyncio.Task[None]] = []
@@ -120,6 +124,8 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
         if door.detached:
             await asyncio.wait(door.detached, timeout=GRACE_S)
         await door.gateway.aclose()
+        if door.telemetry is not None:
+            await asyncio.to_thread(door.telemetry.close)
         door.readers.shutdown(wait=False, cancel_futures=True)
     logger.info("stopped")
 

@@ -40,15 +40,28 @@ from aiplat_lab.core.errors import (
     redact,
 )
 from aiplat_lab.core.settings import Home
-from aiplat_lab.gateway import _anthropic_face, _batch_routes, _key_routes, _openai_face, _own_routes, _responses_face, _route_face
+from aiplat_lab.gateway import (
+    _anthropic_face,
+    _batch_routes,
+    _gemini_face,
+    _import_route,
+    _key_routes,
+    _openai_face,
+    _own_routes,
+    _responses_face,
+    _route_face,
+)
 from aiplat_lab.gateway._anthropic_face import AnthropicFace
 from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
+from aiplat_lab.gateway._gemini_face import GeminiFace
 from aiplat_lab.gateway._openai_face import OpenAIFace
+from aiplat_lab.gateway._openapi import document
 from aiplat_lab.gateway._own_routes import OwnFace
 from aiplat_lab.gateway._refused import note_refused
 from aiplat_lab.gateway._threshold import WILDCARD, Threshold, is_loopback
 from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
 from aiplat_lab.gateway.row import error_type
+from aiplat_lab.gateway.telemetry import TRACEPARENT
 from aiplat_lab.policies import ROLES, Key, Role
 
 logger = logging.getLogger(__name__)
@@ -85,7 +98,14 @@ _CALLS = Access(keys=True, roles=frozenset({"maintainer", "member"}))
 _READERS = Access(keys=True, roles=frozenset({"auditor"}))
 _KEEPERS = Access(keys=True, roles=frozenset({"maintainer"}))
 _OWNER = Access()
-_OPENAI, _ANTHROPIC, _OWN = OpenAIFace(), AnthropicFace(), OwnFace()
+_OPENAI, _ANTHROPIC, _GEMINI, _OWN = OpenAIFace(), AnthropicFace(), GeminiFace(), OwnFace()
+GEMINI_PATHS = "/v1beta/"
+
+
+async def openapi(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /openapi.json`: every route, and what its body holds."""
+    return json_reply(document(ROUTES))
+
 
 ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/v1/chat/completions", _openai_face.chat, _OPENAI, _CALLS),
@@ -95,6 +115,13 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("GET", "/v1/models/{name:.+}", _openai_face.model, _OPENAI, _KEYS),
     ("POST", "/v1/messages", _anthropic_face.messages, _ANTHROPIC, _CALLS),
     ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:generateContent", _gemini_face.generate, _GEMINI, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:streamGenerateContent", _gemini_face.stream, _GEMINI, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:countTokens", _gemini_face.count_tokens, _GEMINI, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:embedContent", _gemini_face.embed, _GEMINI, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:batchEmbedContents", _gemini_face.embed_batch, _GEMINI, _CALLS),
+    ("GET", "/v1beta/models", _gemini_face.models, _GEMINI, _KEYS),
+    ("GET", "/v1beta/models/{model:.+}", _gemini_face.model, _GEMINI, _KEYS),
     ("POST", "/api/calls", _own_routes.create_call, _OWN, _CALLS),
     ("GET", "/api/calls/{id}", _own_routes.read_call, _OWN, _KEYS),
     ("POST", "/api/calls/{id}/cancel", _own_routes.cancel_call, _OWN, _OWNER),
@@ -120,10 +147,12 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
     ("POST", "/api/snapshot", _own_routes.snapshot, _OWN, _OWNER),
     ("POST", "/api/export", _own_routes.export, _OWN, _OWNER),
+    ("POST", "/api/import", _import_route.import_calls, _OWN, _OWNER),
     ("POST", "/api/verify", _own_routes.verify, _OWN, _READERS),
     ("POST", "/api/stop", _own_routes.stop, _OWN, _OWNER),
     ("GET", "/healthz", _own_routes.healthz, _OWN, Access(everybody=True, quiet=True)),
     ("GET", "/metrics", _own_routes.metrics, _OWN, Access(keys=True, quiet=True)),
+    ("GET", "/openapi.json", openapi, _OWN, Access(keys=True, quiet=True)),
 )
 """Every route, with the shape of its errors and who may use it."""
 
@@ -209,6 +238,8 @@ def _guarded(
     async def guarded(request: web.Request) -> web.StreamResponse:
         door.active += not access.quiet
         caller = nobody
+        if door.telemetry is not None:
+            TRACEPARENT.set(request.headers.get("traceparent", ""))
         try:
             if threshold is not None:
                 threshold.check(request)
@@ -217,13 +248,13 @@ def _guarded(
                 raise caller.refused
             return await route(door, request, caller)
         except AiplatError as error:
-            if caller.refused is not None:
-                await note_refused(door, request, caller, error)
+            await note_refused(door, request, caller, error)
             return _told(face, fault(error))
         except web.HTTPRequestEntityTooLarge:
             mb = door.settings.gateway.max_body_mb
             large = UsageError(f"the body is larger than {mb} MB; gateway.max_body_mb in aiplat.toml sets the limit")
-            return _told(face, Fault(_TOO_LARGE, "too_large", large))
+            await note_refused(door, request, caller, large)
+            return _told(face, Fault(_TOO_LARGE, "too_large", large, fault(large).headers))
         except ConnectionError:
             raise  # the caller has left
         except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
@@ -254,7 +285,9 @@ def _caller(door: Door, request: web.Request, access: Access, token: str) -> Cal
         return Caller(owner=True)
     if access.everybody:
         return Caller(owner=False)
-    sent = request.headers.get("x-api-key") or ""
+    sent = request.headers.get("x-api-key") or request.headers.get("x-goog-api-key") or ""
+    if not sent and request.path.startswith(GEMINI_PATHS):
+        sent = request.query.get("key", "")
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         sent = bearer.strip()
@@ -280,13 +313,16 @@ def _not_for(key: Key, request: web.Request, access: Access) -> AuthRefused:
     return AuthRefused(text, policy="auth", denied=True)
 
 
+_LOST: tuple[tuple[str, Face], ...] = (("/v1/messages", _ANTHROPIC), (GEMINI_PATHS, _GEMINI), ("/api", _OWN))
+
+
 def _lost(door: Door, threshold: Threshold | None) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     paths = {path.partition("{")[0].rstrip("/") for _, path, _, _, _ in ROUTES}
 
     async def lost(request: web.Request) -> web.StreamResponse:
         path = redact(request.path[:80])
         known = {method for method, known, _, _, _ in ROUTES if known == request.path}
-        face: Face = _ANTHROPIC if path.startswith("/v1/messages") else _OWN if path.startswith("/api") else _OPENAI
+        face = next((face for start, face in _LOST if path.startswith(start)), _OPENAI)
         if threshold is not None:
             try:
                 threshold.check(request)

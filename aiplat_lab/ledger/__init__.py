@@ -2,7 +2,7 @@
 
 from aiplat_lab.ledger._ledger import GATEWAY_LOST, Ledger, Receipt
 from aiplat_lab.ledger.kinds import KINDS, check_record
-from aiplat_lab.ledger.rows import CALL_COLUMNS
+from aiplat_lab.ledger.rows import CALL_COLUMNS, check_call
 from aiplat_lab.ledger.snapshot import Snapshot
 from aiplat_lab.ledger.verify import Anchor, Verification
 from aiplat_lab.ledger.views import FILTERS, VIEWS, of_calls
@@ -18,6 +18,7 @@ __all__ = [
     "Receipt",
     "Snapshot",
     "Verification",
+    "check_call",
     "check_record",
     "of_calls",
 ]

@@ -140,6 +140,10 @@ class Ledger:
         with self._write:
             return Receipt(self._seq, self._hash)
 
+    def backlog(self) -> int:
+        """How many rows of the chain are in the spool and not in DuckDB yet."""
+        return max(0, self.head.seq - self._store.head().seq)
+
     def begin(self, row: Row) -> None:
         """Notes that a call began. Should the process end before the call is recorded, it becomes a row `gateway_lost`.
 

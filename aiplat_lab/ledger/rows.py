@@ -204,6 +204,15 @@ def prepare_call(row: Row) -> Prepared:
         return prepare_call({**clean, "flags": [*(clean.get("flags") or ()), REPLACED]})
 
 
+def check_call(row: Row) -> None:
+    """Lets a call pass that a ledger can hold.
+
+    Raises:
+        LedgerError: as `prepare_call`.
+    """
+    prepare_call(row)
+
+
 _KIND_CALL = '"kind":"call"'
 
 

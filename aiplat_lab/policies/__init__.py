@@ -20,10 +20,11 @@ from aiplat_lab.policies.limits import Limits
 from aiplat_lab.policies.prompt import Prompts
 from aiplat_lab.policies.redact import Redact
 from aiplat_lab.policies.residency import Residency
+from aiplat_lab.policies.wire import Wire
 
-CHECKS = ("auth", "residency", "redact")
+CHECKS = ("auth", "residency", "wire", "redact")
 """The rules of a question that generates nothing, such as one for the number of tokens."""
-FIRST = ("auth", "residency")
+FIRST = ("auth", "residency", "wire")
 THEN = ("prompt",)
 LAST = ("redact", "cache", "limits", "budget")
 
@@ -51,6 +52,7 @@ __all__ = [
     "Redact",
     "Residency",
     "Role",
+    "Wire",
     "disagreement",
     "likeness",
     "make",

@@ -94,7 +94,12 @@ def _translated(request: Request, deployment: Deployment) -> Body:
     if any(system):
         data["system"] = "\n\n".join(text for text in system if text)
     data["messages"] = _messages(request.messages)
-    return Body(data, tuple(sorted(name for name in settings if name in _NO_WORD and settings[name] not in (1, False, 0))))
+    return Body(data, tuple(sorted(name for name in settings if name in _NO_WORD and not _says_nothing(name, settings[name]))))
+
+
+def _says_nothing(name: str, value: Json) -> bool:
+    """Whether a setting is what holds anyway, so that leaving it out changes nothing."""
+    return value == 1 if name == "n" else not value and name != "seed"
 
 
 def _translate_settings(settings: Mapping[str, Json], data: dict[str, Json], system: list[str]) -> None:

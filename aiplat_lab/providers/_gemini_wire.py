@@ -14,6 +14,7 @@ from aiplat_lab.providers._openai_wire import CHAT, count, output_limit
 from aiplat_lab.providers._wired import NotTranslatable, Sent
 
 GENERATE = "gemini.generate"
+EMBED = "gemini.embed"
 
 _FINISH = {"STOP": "stop", "MAX_TOKENS": "length", "FINISH_REASON_UNSPECIFIED": ""}
 _FILTERED = frozenset(
@@ -257,7 +258,9 @@ def count_body(request: Request, deployment: Deployment, name: str) -> dict[str,
 
 
 def embed_body(request: Request, name: str) -> dict[str, Json]:
-    """The body of an embeddings call; `name` is the model's full name."""
+    """The body of an embeddings call, the caller's own where it is in this format; `name` is the model's full name."""
+    if request.wire == EMBED and request.body is not None:
+        return {"requests": [{**one, "model": name} for one in request.body["requests"]]}
     size, task = request.settings.get("dimensions"), request.settings.get("task_type")
     more = ({"outputDimensionality": size} if size else {}) | ({"taskType": task} if task else {})
     return {"requests": [{"model": name, "content": {"parts": [{"text": text}]}, **more} for text in request.inputs]}

@@ -34,6 +34,7 @@ class Gemini(Wired):
     """
 
     wire: ClassVar[str] = gemini_wire.GENERATE
+    wires: ClassVar[tuple[str, ...]] = (gemini_wire.GENERATE, gemini_wire.EMBED)
 
     def __init__(self, name: str, settings: ProviderSettings) -> None:
         super().__init__(name, settings, Endpoint(name, settings, base_url=BASE_URL, auth=lambda key: {"x-goog-api-key": key}))
@@ -113,6 +114,8 @@ class Vertex(Gemini):
     Raises:
         ConfigError: the project or the location is missing.
     """
+
+    wires: ClassVar[tuple[str, ...]] = (gemini_wire.GENERATE,)
 
     def __init__(self, name: str, settings: ProviderSettings) -> None:
         address = _vertex_address(name, settings)

@@ -118,7 +118,7 @@ def test_a_key_for_some_models_may_not_use_others(place: Served):
         ("/v1/chat/completions", {"model": "x", "messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ("/v1/embeddings", {"model": "x"}, "'input' must be"),
         ("/v1/responses", {"model": "x"}, "'input' must be"),
-        ("/v1/responses", {"model": "x", "input": [{"type": "computer_call"}]}, "cannot translate"),
+        ("/v1/responses", {"model": "up/echo", "input": [{"type": "computer_call"}]}, "has no word for input[0] (computer_call)"),
         ("/v1/messages", {"model": "x", "messages": []}, "'max_tokens' is missing"),
         ("/v1/messages", {"model": "x", "max_tokens": True, "messages": []}, "'max_tokens' must be"),
         ("/v1/messages", {"model": "x", "max_tokens": 5}, "'messages' is missing"),
