@@ -39,7 +39,7 @@ from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, Residency, make
+from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, make
 from aiplat_lab.prices import Prices, load
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,6 @@ class Gateway:
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
-        self._residency = next(policy for policy in self._policies if isinstance(policy, Residency))
         self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self._limits, clock=clock)
         self._trips: dict[str, Trip] = {}
         self._masking = next(policy for policy in self._policies if isinstance(policy, Redact))
@@ -370,7 +369,7 @@ class Gateway:
             settings = self._settings.providers[name]
             if not settings.transport:
                 settings = replace(settings, transport=self._settings.gateway.transport)
-            provider = self._providers[name] = fenced(find("provider", settings.kind)(name, settings), self._residency)
+            provider = self._providers[name] = fenced(find("provider", settings.kind)(name, settings), self._policies)
         return provider
 
     def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
