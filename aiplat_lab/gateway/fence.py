@@ -7,14 +7,14 @@ hedges or counts cannot leave the regions either, whatever it made its choice fr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 from aiplat_lab.core.errors import ConfigError
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import Settings, present
-from aiplat_lab.core.types import Chunk, Deployment, Provider, Request, Response
+from aiplat_lab.core.types import Chunk, Deployment, Policy, Provider, Request, Response
 from aiplat_lab.policies import Residency
 
 
@@ -28,9 +28,10 @@ def available(settings: Settings, deployment: Deployment) -> bool:
     return present(provider.api_key)
 
 
-def fenced(provider: Provider, residency: Residency) -> Provider:
-    """The provider, behind the rules; itself where there are none."""
-    return cast("Provider", _Fenced(provider, residency)) if residency.active else provider
+def fenced(provider: Provider, policies: Sequence[Policy]) -> Provider:
+    """The provider, behind the rules of residency among the policies; itself where there are none."""
+    residency = next((policy for policy in policies if isinstance(policy, Residency)), None)
+    return cast("Provider", _Fenced(provider, residency)) if residency is not None and residency.active else provider
 
 
 class _Fenced:

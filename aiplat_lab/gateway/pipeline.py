@@ -39,7 +39,7 @@ from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls, replay
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, Cache, KeyRing, Limits, Prompts, Redact, Residency, make
+from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, Cache, KeyRing, Limits, Prompts, Redact, make
 from aiplat_lab.prices import Prices, load
 
 _CLOSE_S = 0.4
@@ -72,7 +72,6 @@ class Gateway:
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self.limits = next(policy for policy in self._policies if isinstance(policy, Limits))
         """The limits and their queues."""
-        self._residency = next(policy for policy in self._policies if isinstance(policy, Residency))
         self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self.limits, clock=clock)
         self._trips: dict[str, Trip] = {}
         self._masking = next(policy for policy in self._policies if isinstance(policy, Redact))
@@ -369,7 +368,7 @@ class Gateway:
             settings = self._settings.providers[name]
             if not settings.transport:
                 settings = replace(settings, transport=self._settings.gateway.transport)
-            provider = self._providers[name] = fenced(find("provider", settings.kind)(name, settings), self._residency)
+            provider = self._providers[name] = fenced(find("provider", settings.kind)(name, settings), self._policies)
         return provider
 
     def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
