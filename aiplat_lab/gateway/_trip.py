@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiplat_lab.core.documents import Document
-from aiplat_lab.core.errors import AiplatError, CallCancelled, ProviderError
-from aiplat_lab.core.types import Call
+from aiplat_lab.core.errors import AiplatError, CallCancelled, ProviderError, redact
+from aiplat_lab.core.types import Call, Chunk, Response
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -56,3 +60,20 @@ class Trip:
             reason="timeout",
             call_id=call.id,
         )
+
+
+def typed(error: BaseException, call_id: str) -> BaseException:
+    """The error as one of ours with the call's id; a cancellation and the like stay what they are."""
+    if isinstance(error, Exception) and not isinstance(error, AiplatError):
+        logger.error("call %s failed inside the gateway", call_id, exc_info=error)
+        error = AiplatError(f"the gateway failed inside ({type(error).__name__}: {redact(str(error))}); gateway.log has more")
+    if isinstance(error, AiplatError):
+        error.call_id = call_id
+    return error
+
+
+def replay(answer: Response) -> list[Chunk]:
+    """A whole answer as the pieces of a stream."""
+    calls: tuple[Mapping[str, Any], ...] = tuple({"index": index, **one} for index, one in enumerate(answer.tool_calls))
+    pieces = [Chunk(text=answer.text, response_model=answer.response_model, tool_calls=calls)]
+    return [*pieces, Chunk(finish_reason=answer.finish_reason, usage=answer.usage, response_model=answer.response_model)]

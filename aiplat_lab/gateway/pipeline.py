@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -31,7 +30,7 @@ from aiplat_lab.core.registry import check, find
 from aiplat_lab.core.settings import Settings, secret
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway._explain import explained
-from aiplat_lab.gateway._trip import Trip
+from aiplat_lab.gateway._trip import Trip, replay, typed
 from aiplat_lab.gateway.booking import book
 from aiplat_lab.gateway.counting import Counted
 from aiplat_lab.gateway.memory import Memory
@@ -41,8 +40,6 @@ from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, make
 from aiplat_lab.prices import Prices, load
-
-logger = logging.getLogger(__name__)
 
 _CLOSE_S = 0.4
 """How long a provider may take to close a connection; the caller is not kept waiting for more."""
@@ -315,7 +312,7 @@ class Gateway:
     def _failed(self, trip: Trip, error: BaseException) -> BaseException:
         """Notes in the call why it ended, and gives the error that its caller should see."""
         call = trip.call
-        error = call.error = _typed(error, call.id)
+        error = call.error = typed(error, call.id)
         if isinstance(error, CallRefused):
             call.status = "refused"
             call.policy = error.policy or call.policy
@@ -440,14 +437,14 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         gateway = self._gateway
         again = await gateway._again(self._request)
         if again is not None:
-            self.response, self._pending, self._ended = again, _replay(again), True
+            self.response, self._pending, self._ended = again, replay(again), True
             return self
         trip = self._trip = gateway._begin(self._request)
         try:
             await gateway._before(trip.call, gateway._policies)
             if trip.call.response is not None:
                 await gateway._masking.answered(trip.call)
-                self._pending, self._ended = _replay(trip.call.response), True
+                self._pending, self._ended = replay(trip.call.response), True
             else:
                 self._upstream = await gateway._route.open(trip.call)
                 self._filters = [one for one in (pieces(trip.call) for pieces in gateway._filters) if one is not None]
@@ -477,7 +474,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
             try:
                 await self._more(self._upstream)
             except (Exception, asyncio.CancelledError) as error:  # as in `Gateway.handle`
-                self._error = _typed(trip.turned(error), trip.call.id)
+                self._error = typed(trip.turned(error), trip.call.id)
                 raise self._error from None
         return self._passed(self._pending.pop(0))
 
@@ -591,20 +588,3 @@ class Stream(AbstractAsyncContextManager["Stream"]):
             tool_calls=tuple(self._tool_calls),
             flags=() if self._finish_reason else ("no_finish_reason",),
         )
-
-
-def _typed(error: BaseException, call_id: str) -> BaseException:
-    """The error as one of ours with the call's id; a cancellation and the like stay what they are."""
-    if isinstance(error, Exception) and not isinstance(error, AiplatError):
-        logger.error("call %s failed inside the gateway", call_id, exc_info=error)
-        error = AiplatError(f"the gateway failed inside ({type(error).__name__}: {redact(str(error))}); gateway.log has more")
-    if isinstance(error, AiplatError):
-        error.call_id = call_id
-    return error
-
-
-def _replay(answer: Response) -> list[Chunk]:
-    """A whole answer as the pieces of a stream."""
-    calls: tuple[Mapping[str, Any], ...] = tuple({"index": index, **one} for index, one in enumerate(answer.tool_calls))
-    pieces = [Chunk(text=answer.text, response_model=answer.response_model, tool_calls=calls)]
-    return [*pieces, Chunk(finish_reason=answer.finish_reason, usage=answer.usage, response_model=answer.response_model)]
