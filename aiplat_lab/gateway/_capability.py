@@ -8,6 +8,7 @@ from aiplat_lab.core.errors import ConfigError
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Deployment, Request
+from aiplat_lab.providers._needs import needs as needs_of_wire
 
 CAPABILITIES: Mapping[str, str] = {
     "chat": "text",
@@ -20,6 +21,7 @@ CAPABILITIES: Mapping[str, str] = {
     "logprobs": "log-probabilities",
     "n": "more than one answer a call (n)",
     "seed": "a seed",
+    "stop": "stop texts",
     "stream": "streams",
     "reasoning": "a reasoning effort",
 }
@@ -31,46 +33,19 @@ _BY_KIND: Mapping[str, frozenset[str]] = {
 """What a wire format has no word for, where its provider does not say so itself by `lacks`."""
 _LOCAL_TEXT = frozenset({"embeddings", "tools", "images", "audio", "files"})
 _LOCAL_EMBEDDER = frozenset(CAPABILITIES) - {"embeddings"}
-_IMAGES = frozenset({"image_url", "image", "input_image"})
-_AUDIO = frozenset({"input_audio", "audio"})
-_FILES = frozenset({"file", "input_file", "document"})
 
 
 def needs(request: Request) -> frozenset[str]:
-    """What the request asks of a model beyond plain text."""
+    """What the request asks of a model: what the wires know to say or not, and what only routing looks at."""
+    found = needs_of_wire(request)
     if request.operation == "embed":
-        return frozenset({"embeddings"})
-    found = {"chat"}
-    if request.stream:
-        found.add("stream")
-    if request.settings:
-        found |= _needs_of_settings(request)
-    for message in request.messages:
-        if message.content is not None and not isinstance(message.content, str):
-            for part in message.content:
-                kind = part.get("type", "text")
-                found |= {"images"} if kind in _IMAGES else {"audio"} if kind in _AUDIO else {"files"} if kind in _FILES else set()
-    return frozenset(found)
-
-
-def _needs_of_settings(request: Request) -> set[str]:
-    settings = request.settings
-    found = set()
-    if settings.get("tools") or settings.get("functions"):
-        found.add("tools")
-    shape = settings.get("response_format")
-    if isinstance(shape, Mapping) and shape.get("type") == "json_schema":
-        found.add("json_schema")
-    if settings.get("logprobs") or settings.get("top_logprobs"):
-        found.add("logprobs")
-    wanted = settings.get("n")
-    if isinstance(wanted, int) and wanted > 1:
-        found.add("n")
-    if settings.get("seed") is not None:
-        found.add("seed")
-    if settings.get("reasoning_effort"):
-        found.add("reasoning")
-    return found
+        return found
+    more = {"chat", "stream"} if request.stream else {"chat"}
+    if request.settings.get("functions"):
+        more.add("tools")
+    if request.settings.get("reasoning_effort"):
+        more.add("reasoning")
+    return found | more
 
 
 def lacks(deployment: Deployment, settings: ProviderSettings) -> frozenset[str]:
