@@ -210,9 +210,14 @@ class Gateway:
             for name, deployments in self._deployments.items()
         ]
 
+    @property
+    def budget(self) -> Budget:
+        """What keeps calls within their budgets."""
+        return next(policy for policy in self._policies if isinstance(policy, Budget))
+
     def budgets(self) -> list[dict[str, Any]]:
         """Every budget with what was spent and is held: the figures that enforcement uses; money as text."""
-        return next(policy for policy in self._policies if isinstance(policy, Budget)).counters()
+        return self.budget.counters()
 
     def in_flight(self) -> list[dict[str, Any]]:
         """The calls under way, the oldest first."""

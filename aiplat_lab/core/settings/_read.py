@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from aiplat_lab.core.errors import ConfigError, did_you_mean
 from aiplat_lab.core.settings._all import SETTINGS_FILE, Settings
 from aiplat_lab.core.settings._providers import BUILT_IN_MODELS, BUILT_IN_PROVIDERS
-from aiplat_lab.core.settings._rules import BUDGET_SCOPES, LIMIT_SCOPES
+from aiplat_lab.core.settings._rules import LIMIT_SCOPES
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:  # Any: walks type annotations and TOML values
@@ -123,9 +123,11 @@ def _check(settings: Settings, source: str) -> None:
 
 def _check_rules(settings: Settings, source: str) -> None:
     for index, budget in enumerate(settings.budgets):
-        scopes = [name for name in BUDGET_SCOPES if getattr(budget, name)]
-        if len(scopes) > 1:
-            raise ConfigError(f"{source}: budgets[{index}] names {' and '.join(scopes)}; a budget has one scope at most")
+        if budget.provider and budget.provider not in settings.providers:
+            raise ConfigError(
+                f"{source}: budgets[{index}].provider is {budget.provider!r}, which is not set up."
+                + did_you_mean(budget.provider, settings.providers)
+            )
     for index, limit in enumerate(settings.limits):
         scopes = [name for name in LIMIT_SCOPES if getattr(limit, name)]
         if len(scopes) > 1:
