@@ -17,7 +17,8 @@ from aiplat_lab.policies._worst import to_nano, to_usd
 
 _SELECTIVE = ("key", "user", "notebook", "prompt", "project", "tag", "cost_centre", "team", "provider")
 """Scopes, the one that the fewest calls fit first."""
-_PERIODS: tuple[Literal["day", "week", "month"], ...] = ("day", "week", "month")
+Period = Literal["day", "week", "month", "total"]
+_PERIODS: tuple[Period, ...] = ("day", "week", "month", "total")
 _KEPT_SPANS = 3
 _SHORTEST_PACE = 0.01
 """The share of a period that must have passed before its pace says anything."""
@@ -243,7 +244,7 @@ class Counters:
                 self._found[("key", key_id)].remove(old)
                 del self._of_keys[key_id]
             return
-        period = next((one for one in _PERIODS if one == row.get("limit_period")), "total")
+        period: Period = next((one for one in _PERIODS if one == row.get("limit_period")), "total")
         budget = BudgetSettings(limit_usd=Decimal(str(limit)), period=period, key=key_id)
         if old is not None and old.budget.period == period:
             old.budget, old.limit = budget, to_nano(budget.limit_usd)

@@ -56,7 +56,8 @@ def _use(report: Report, budget: BudgetSettings) -> BudgetUse:
     end = min(report.until, report.now)
     began = period_start(budget.period, now=end - timedelta(microseconds=1), time_zone=zone)
     kind, name = budget.scope
-    spent = report.view("spend_by_scope", since=began.isoformat(), until=end.isoformat(), **budget.scopes)
+    scopes: dict[str, Any] = {**budget.scopes, "since": began.isoformat(), "until": end.isoformat()}
+    spent = report.view("spend_by_scope", **scopes)
     usd = Decimal(str(spent.rows[0]["cost_usd"]))
     query = spent.query
     ends: tuple[Decimal, Decimal, Decimal] | tuple[None, None, None] = (None, None, None)
