@@ -94,6 +94,7 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("GET", "/api/keys", _own_routes.list_keys, _OWN, _OWNER),
     ("POST", "/api/keys/{id}/revoke", _own_routes.revoke_key, _OWN, _OWNER),
     ("GET", "/api/budgets", _own_routes.budgets, _OWN, _OWNER),
+    ("POST", "/api/budgets/what-if", _own_routes.would_pass, _OWN, _OWNER),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
     ("POST", "/api/snapshot", _own_routes.snapshot, _OWN, _OWNER),
     ("POST", "/api/export", _own_routes.export, _OWN, _OWNER),
