@@ -178,7 +178,7 @@ class Budget:
             BudgetExceeded: not even a short answer fits, or no price is known under a hard budget.
         """
         ask = self._ask(call)
-        if ask is None:
+        if ask is None or not ask.parts:
             return
         if not any(part.span.waiting for part in ask.hard) and self._grant(ask):
             return
@@ -194,15 +194,15 @@ class Budget:
             return
         cost = self._cost(call, hold)
         self._learn(call, hold)
-        if call.cost_usd is not None and cost > (0 if hold.settled else hold.nano):
+        there = call.deployment.provider if call.deployment is not None else ""
+        booked = [part for part in hold.ask.parts if cost and part.counter.budget.provider in ("", there)]
+        if call.cost_usd is not None and any(cost > (0 if hold.settled else part.nano) for part in booked):
             call.flags.append("over_reservation")
         if hold.capped and call.response is not None and call.response.finish_reason == "length":
             call.flags.append("max_tokens_fitted")
         self._release(call.id, hold)
-        there = call.deployment.provider if call.deployment is not None else ""
-        for part in hold.ask.parts:
-            if cost and part.counter.budget.provider in ("", there):
-                self._spend(part.counter, part.span, cost, call)
+        for part in booked:
+            self._spend(part.counter, part.span, cost, call)
         self._note(call, hold.ask)
         if self._book.waiting:
             self._admit_waiting()
