@@ -13,10 +13,23 @@ import random
 import re
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 
 _PIECES = re.compile(r" ?[A-Za-z]+| ?\d{1,3}| ?[^\sA-Za-z\d]+|\s+")
-_ENGLISH = ["the", "of", "and", "to", "in", "is", "that", "it", "was", "for", "on", "are", "as", "with", "his", "they", "be", "at", "one", "have", "this", "from", "or", "had", "by", "hot", "but", "some", "what", "there", "we", "can", "out", "other", "were", "all", "your", "when", "up", "use", "word", "how", "said", "an", "each", "she", "which", "do", "their", "time", "if", "will", "way", "about", "many", "then", "them", "would", "write", "like", "so", "these", "her", "long", "make", "thing", "see", "him", "two", "has", "look", "more", "day", "could", "go", "come", "did", "my", "sound", "no", "most", "number", "who", "over", "know", "water", "than", "call", "first", "people", "may", "down", "side", "been", "now", "find", "any", "new", "work", "part", "take", "get", "place", "made", "live", "where", "after", "back", "little", "only", "round", "man", "year", "came", "show", "every", "good", "me", "give", "our", "under", "name", "very", "through", "just", "form", "much", "great", "think", "say", "help", "low", "line", "before", "turn", "cause", "same", "mean", "differ", "move", "right", "boy", "old", "too", "does", "tell", "sentence", "set", "three", "want", "air", "well", "also", "play", "small", "end", "put", "home", "read", "hand", "port", "large", "spell", "add", "even", "land", "here", "must", "big", "high", "such", "follow", "act", "why", "ask", "men", "change", "went", "light", "kind", "off", "need", "house", "picture", "try", "us", "again", "animal", "point", "mother", "world", "near", "build", "self", "earth", "father", "account", "customer", "statement", "balance", "transfer", "quarterly", "exposure", "regulatory", "assessment", "counterparty", "underwriting", "settlement", "reconciliation", "jurisdiction", "documentation", "approximately", "nevertheless", "responsibilities"]
-_NAMES = ["count", "total", "index", "value", "result", "rows", "item", "config", "client", "response", "handler", "offset", "buffer", "parse_line", "to_json", "max_size"]
+_ENGLISH_WORDS = """
+the of and to in is that it was for on are as with his they be at one have this from or had by hot but some what there we can out
+other were all your when up use word how said an each she which do their time if will way about many then them would write like so
+these her long make thing see him two has look more day could go come did my sound no most number who over know water than call
+first people may down side been now find any new work part take get place made live where after back little only round man year
+came show every good me give our under name very through just form much great think say help low line before turn cause same mean
+differ move right boy old too does tell sentence set three want air well also play small end put home read hand port large spell
+add even land here must big high such follow act why ask men change went light kind off need house picture try us again animal
+point mother world near build self earth father account customer statement balance transfer quarterly exposure regulatory
+assessment counterparty underwriting settlement reconciliation jurisdiction documentation approximately nevertheless
+responsibilities"""
+_ENGLISH = _ENGLISH_WORDS.split()
+_NAMES_WORDS = """count total index value result rows item config client response handler offset buffer parse_line to_json max_size"""
+_NAMES = _NAMES_WORDS.split()
 _HAN = "的一是不了人我在有他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后"
 _KANA = "のにはをたがでてとしれさいるあなこもかられりうおんすまどきょ"
 
@@ -105,10 +118,7 @@ def _of_piece(piece: str) -> int:
     if body.isascii() and body.isalpha():
         if body.lower() in _KNOWN:
             return 1
-        humps = sum(
-            (before.islower() and here.isupper()) or (before.isupper() and here.isupper())
-            for before, here in zip(body, body[1:], strict=False)
-        )
+        humps = sum((before.islower() and here.isupper()) or (before.isupper() and here.isupper()) for before, here in pairwise(body))
         return max(1, round(humps * 0.8) + -(-len(body) // 7) + (zlib.crc32(body.encode()) & 1))
     if body.isdigit():
         return 1

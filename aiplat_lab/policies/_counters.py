@@ -13,7 +13,7 @@ from aiplat_lab.core.settings import BudgetSettings, Settings
 from aiplat_lab.core.times import period_end, period_start
 from aiplat_lab.core.types import Attribution, Clock, Deployment
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies._worst import to_nano, to_usd
+from aiplat_lab.policies._worst import to_nano, to_usd, usd_text
 
 _SELECTIVE = ("key", "user", "notebook", "prompt", "project", "tag", "cost_centre", "team", "provider")
 """Scopes, the one that the fewest calls fit first."""
@@ -82,11 +82,11 @@ class Counter:
             "scope": kind,
             "name": name,
             "period": self.budget.period,
-            "limit_usd": f"{to_usd(self.limit):f}",
-            "spent_usd": f"{to_usd(span.spent):f}",
-            "held_usd": f"{to_usd(span.held):f}",
-            "expected_usd": f"{to_usd(span.expected):f}",
-            "left_usd": f"{to_usd(self.free(span)):f}",
+            "limit_usd": usd_text(self.limit),
+            "spent_usd": usd_text(span.spent),
+            "held_usd": usd_text(span.held),
+            "expected_usd": usd_text(span.expected),
+            "left_usd": usd_text(self.free(span)),
             "forecast_usd": self._forecast(span, now),
             "hard": self.budget.hard,
             "alert_at": list(self.budget.alert_at),
@@ -103,7 +103,7 @@ class Counter:
         passed = (now - span.starts) / (span.ends - span.starts)
         if not _SHORTEST_PACE <= passed <= 1:
             return None
-        return f"{to_usd(int(span.spent / passed)):f}"
+        return usd_text(int(span.spent / passed))
 
 
 class Counters:

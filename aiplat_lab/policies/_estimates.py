@@ -99,10 +99,11 @@ def _kind(counts: list[int], seen: int) -> str:
 class _Ratios:
     """The recent ratios of one model and one kind of text."""
 
-    __slots__ = ("_recent", "high")
+    __slots__ = ("_most", "_recent", "high")
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._most = 0.0
         self.high = 0.0
         """What the ratio is taken for."""
 
@@ -111,8 +112,11 @@ class _Ratios:
 
     def learn(self, ratio: float) -> None:
         """Takes in one more."""
-        self._recent.append(ratio)
-        self.high = max(self._recent) * (1.02 + 0.35 / math.sqrt(len(self._recent)))
+        recent = self._recent
+        leaves = recent[0] if len(recent) == _RECENT else 0.0
+        recent.append(ratio)
+        self._most = max(recent) if leaves == self._most else max(self._most, ratio)
+        self.high = self._most * (1.02 + 0.35 / math.sqrt(len(recent)))
 
 
 class Answers(NamedTuple):
@@ -127,17 +131,21 @@ class Answers(NamedTuple):
 class _Sizes:
     """The recent answers of one model and task."""
 
-    __slots__ = ("_recent", "so_far")
+    __slots__ = ("_recent", "_sum", "so_far")
 
     def __init__(self) -> None:
+        self._sum = 0
         self._recent: deque[int] = deque(maxlen=_RECENT_ANSWERS)
         self.so_far = Answers(0.0, 0, 0)
 
     def learn(self, tokens: int) -> None:
         """Takes in one more."""
         recent = self._recent
+        if len(recent) == _RECENT_ANSWERS:
+            self._sum -= recent[0]
         recent.append(tokens)
-        self.so_far = Answers(sum(recent) / len(recent), max(recent), len(recent))
+        self._sum += tokens
+        self.so_far = Answers(self._sum / len(recent), max(recent), len(recent))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from aiplat_lab.core.types import Call, Deployment, Request
+from aiplat_lab.core.types import Call, Deployment, Price, Request
 from aiplat_lab.policies._worst import REQUEST_TOKENS, message_bound
 
 _MOST_KNOWN = 20_000
@@ -26,28 +26,29 @@ class Inputs:
         self._heads: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._excess: dict[str, int] = {}
 
-    def of(self, call: Call, deployments: Iterable[Deployment], bound: int) -> dict[str, int]:
+    def of(self, call: Call, priced: Iterable[tuple[Deployment, Price]], bound: int, heads: Sequence[tuple[int, int]]) -> dict[str, int]:
         """Input tokens of the call at most, by the names of the deployments for which more is known than `bound`."""
         if not self._counted:
             return {}
         asked = str(call.state.get("request_hash", ""))
         known: dict[str, int] = {}
-        heads: list[tuple[int, int]] | None = None
-        for deployment in deployments:
+        for deployment, _ in priced:
             name = deployment.name
             counted = self._counted.get((name, asked))
-            excess = self._excess.get(name, 0)
             if counted is not None:
                 known[name] = counted
                 continue
-            heads = _heads(call.request) if heads is None else heads
-            bounds = [self._heads[name, head] + rest for head, rest in heads if (name, head) in self._heads]
-            most = min([bound, *bounds]) + excess
+            most = bound
+            for head, rest in heads:
+                before = self._heads.get((name, head))
+                if before is not None and before + rest < most:
+                    most = before + rest
+            most += self._excess.get(name, 0)
             if most != bound:
                 known[name] = most
         return known
 
-    def learn(self, call: Call, counted: int, bound: int) -> None:
+    def learn(self, call: Call, counted: int, bound: int, heads: Sequence[tuple[int, int]]) -> None:
         """Notes what the provider counted for a call whose input has at most `bound` tokens."""
         if call.deployment is None:
             return
@@ -58,14 +59,14 @@ class Inputs:
             self._counted.popitem(last=False)
         if counted - bound > self._excess.get(name, 0):
             self._excess[name] = counted - bound
-        for head, _ in _heads(call.request):
+        for head, _ in heads:
             before = self._heads.pop((name, head), counted)
             self._heads[name, head] = min(before, counted)
         while len(self._heads) > _MOST_KNOWN:
             self._heads.popitem(last=False)
 
 
-def _heads(request: Request) -> list[tuple[int, int]]:
+def heads_of(request: Request) -> list[tuple[int, int]]:
     """The beginnings of a conversation that are worth remembering: a hash of each, and the most tokens of what follows it."""
     messages = request.messages
     if not messages or (request.body is not None and request.wire != "openai.chat"):

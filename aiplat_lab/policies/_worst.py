@@ -45,6 +45,11 @@ def to_usd(nano: int) -> Decimal:
     return Decimal(nano).scaleb(-9)
 
 
+def usd_text(nano: int) -> str:
+    """US dollars with nine decimals, as text."""
+    return f"{nano // NANO}.{nano % NANO:09d}" if nano >= 0 else f"-{usd_text(-nano)}"
+
+
 def input_bound(request: Request) -> int:
     """Tokens that the input can be at most: a tokenizer of bytes makes no more tokens than there are bytes."""
     total = REQUEST_TOKENS + sum(len(text.encode("utf-8", "replace")) + _MESSAGE_TOKENS for text in request.inputs)
@@ -118,15 +123,19 @@ def output_limit(request: Request) -> int | None:
     Where several names are used, the highest counts, since it is the provider that chooses; 0 and less limit nothing, since some
     providers take them for their own default.
     """
+    if not request.settings:
+        return None
     found = [value for name in LIMITS if isinstance(value := request.settings.get(name), int) and not isinstance(value, bool) and value > 0]
     return max(found) * choices(request) if found else None
 
 
 def choices(request: Request) -> int:
     """How many answers the caller asked for, or lets the provider choose from."""
-    given = (request.settings.get(name) for name in ("n", "best_of"))
-    wanted = [int(min(value, _MOST_CHOICES)) for value in given if isinstance(value, int | float) and value > 1]
-    return max(wanted, default=1)
+    settings = request.settings
+    if "n" not in settings and "best_of" not in settings:
+        return 1
+    given = (settings.get(name) for name in ("n", "best_of"))
+    return max((int(min(value, _MOST_CHOICES)) for value in given if isinstance(value, int | float) and value > 1), default=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, R
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies._counters import Counter, Counters, Span
 from aiplat_lab.policies._estimates import Answers, Estimates, Size, size_of, task_of
-from aiplat_lab.policies._inputs import Inputs
+from aiplat_lab.policies._inputs import Inputs, heads_of
 from aiplat_lab.policies._worst import (
     ASSUMED_OUTPUT_TOKENS,
     LIMITS,
@@ -49,6 +49,7 @@ from aiplat_lab.policies._worst import (
     output_limit,
     to_nano,
     to_usd,
+    usd_text,
     worst,
     written_bound,
 )
@@ -111,6 +112,8 @@ class _Ask:
     """What the call may write at most when nothing is scarce."""
     capped: bool
     """Whether `full_tokens` must be sent, since nothing else holds the model to it."""
+    heads: Sequence[tuple[int, int]] = ()
+    """The beginnings of its conversation, as `Inputs` knows them."""
     granted: asyncio.Future[None] | None = None
 
     @property
@@ -228,11 +231,11 @@ class Budget:
             facts = {name: refused.details.get(name) for name in ("needed_usd", "left_usd", "budget")}
             return {**said, "budget": None, **facts, "passes": "no", "reason": refused.message}
         tightest = min(ask.hard or ask.parts, key=lambda part: part.free)
-        said |= {"budget": tightest.counter.name, "left_usd": f"{to_usd(tightest.free):f}"}
+        said |= {"budget": tightest.counter.name, "left_usd": usd_text(tightest.free)}
         if tokens is None:
             return {**said, "passes": "waits", "reason": "it would wait for the calls under way, whose worst cases hold what is left"}
         sent = output_tokens if output_tokens is not None else (tokens if tokens < ask.full_tokens or ask.capped else None)
-        return {**said, "max_tokens": sent, "needed_usd": f"{to_usd(ask.worst.nano(tokens)):f}", "reason": ""}
+        return {**said, "max_tokens": sent, "needed_usd": usd_text(ask.worst.nano(tokens)), "reason": ""}
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -254,8 +257,10 @@ class Budget:
             self._only_priced(call, [counter for counter in counters if counter.budget.hard], [one for one, _ in known])
         if not known:
             return None
-        inputs = self._inputs.of(call, [one for one, _ in known], bound) if input_tokens is None else {}
+        heads = heads_of(request) if input_tokens is None else []
+        inputs = self._inputs.of(call, known, bound, heads) if input_tokens is None else {}
         ask = self._made(call, counters, known, inputs, bound)
+        ask.heads = heads
         return self._covered(ask) if len(ask.priced) > 1 and any(part.counter.budget.provider for part in ask.hard) else ask
 
     def _made(
@@ -309,7 +314,9 @@ class Budget:
         call.deployments = tuple(one for one in call.deployments if one.provider not in short)
         call.flags.append("provider_budget_skipped")
         counters = [part.counter for part in ask.parts if part.counter.budget.provider not in short]
-        return self._made(call, counters, kept, ask.inputs, ask.bound)
+        made = self._made(call, counters, kept, ask.inputs, ask.bound)
+        made.heads = ask.heads
+        return made
 
     # --- holds ------------------------------------------------------------------------------------------------------
 
@@ -350,7 +357,7 @@ class Budget:
 
     def _anew(self, ask: _Ask) -> _Ask:
         """The call as it stands after a wait, in which more may have become known of its input."""
-        inputs = self._inputs.of(ask.call, [one for one, _ in ask.priced], ask.bound)
+        inputs = self._inputs.of(ask.call, ask.priced, ask.bound, ask.heads)
         if inputs != ask.inputs:
             ask.inputs, ask.worst = inputs, worst(ask.call.request, ask.priced, inputs, bound=ask.bound)
             for part in ask.parts:
@@ -414,14 +421,14 @@ class Budget:
             return 0
         bound = min(hold.nano, hold.ask.worst.of(call.deployment).nano(written_bound(call)))
         call.flags.append("budget_booked_bound")
-        self._record("budget_booked", {"id": call.id, "usd": f"{to_usd(bound):f}"}, call)
+        self._record("budget_booked", {"id": call.id, "usd": usd_text(bound)}, call)
         return bound
 
     def _note(self, call: Call, ask: _Ask) -> None:
         """Says in the answer's headers what is left of the tightest budget, and which limit was sent."""
         left = min((part.free for part in ask.hard), default=None)
         if left is not None:
-            call.notes["budget-left-usd"] = f"{to_usd(max(0, left)):f}"
+            call.notes["budget-left-usd"] = usd_text(max(0, left))
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
@@ -490,7 +497,7 @@ class Budget:
         if usage is None or call.deployment is None or call.cache == "hit":
             return
         name, ask = call.deployment.name, hold.ask
-        self._inputs.learn(call, usage.total_input_tokens, ask.bound)
+        self._inputs.learn(call, usage.total_input_tokens, ask.bound, ask.heads)
         self._estimates.learn_input(name, ask.size, usage.total_input_tokens)
         if call.request.operation == "chat":
             cut = hold.capped and call.response is not None and call.response.finish_reason == "length"
@@ -540,11 +547,11 @@ def _exceeded(ask: _Ask, part: _Part, tokens: int) -> BudgetExceeded:
         policy=Budget.name,
         scope=counter.budget.scope[0],
         name=counter.budget.scope[1],
-        limit_usd=f"{to_usd(counter.limit):f}",
-        spent_usd=f"{to_usd(span.spent):f}",
-        held_usd=f"{to_usd(span.held):f}",
-        needed_usd=f"{to_usd(needed):f}",
-        left_usd=f"{to_usd(max(0, left)):f}",
+        limit_usd=usd_text(counter.limit),
+        spent_usd=usd_text(span.spent),
+        held_usd=usd_text(span.held),
+        needed_usd=usd_text(needed),
+        left_usd=usd_text(max(0, left)),
         budget=counter.name,
     )
 

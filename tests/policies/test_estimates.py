@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 import tokenkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiplat_lab.core.types import Attribution, Call, Deployment, Message, Request
+from aiplat_lab.core.types import Attribution, Call, Deployment, Message, Price, Request
 from aiplat_lab.policies._estimates import FIRST_RATIO, Estimates, size_of, task_of
-from aiplat_lab.policies._inputs import Inputs
+from aiplat_lab.policies._inputs import Inputs, heads_of
 from aiplat_lab.policies._worst import input_bound
 
+FREE = Price(version="t", input_usd_per_mtok=Decimal(0), output_usd_per_mtok=Decimal(0))
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
@@ -100,7 +102,7 @@ def test_memory_is_bounded() -> None:
     for index in range(25_000):
         estimates.learn_output("p/m", f"task {index}", 5)
         call = Call(request=asked(f"{index}"), started_at=NOW, deployment=deployment, state={"request_hash": str(index)})
-        inputs.learn(call, 10, 30)
+        inputs.learn(call, 10, 30, heads_of(call.request))
     assert len(estimates._answers) <= 4_001 and len(inputs._heads) <= 20_000 and len(inputs._counted) <= 20_000
 
 
@@ -109,10 +111,12 @@ def test_bounds_from_what_was_counted() -> None:
 
     def bound(request: Request, mark: str = "new") -> int:
         call = Call(request=request, started_at=NOW, deployments=(deployment,), deployment=deployment, state={"request_hash": mark})
-        return inputs.of(call, [deployment], input_bound(request)).get("p/m", input_bound(request))
+        return inputs.of(call, [(deployment, FREE)], input_bound(request), heads_of(request)).get("p/m", input_bound(request))
 
     first = asked("word " * 1000)
-    inputs.learn(Call(request=first, started_at=NOW, deployment=deployment, state={"request_hash": "one"}), 1000, input_bound(first))
+    inputs.learn(
+        Call(request=first, started_at=NOW, deployment=deployment, state={"request_hash": "one"}), 1000, input_bound(first), heads_of(first)
+    )
     assert bound(first, "one") == 1000
     longer = asked("word " * 1000, "an answer", "and more")
     assert 1000 < bound(longer) < 1100 < input_bound(longer), "the beginning as it was counted, a token for each byte of the rest"
