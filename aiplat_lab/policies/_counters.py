@@ -71,10 +71,6 @@ class Counter:
         word = "hard" if self.budget.hard else "soft"
         return f"{kind} {name} {self.budget.period} {_text(span.starts)} {to_usd(self.limit).normalize():f} {word}"
 
-    def free(self, span: Span) -> int:
-        """What is neither spent nor held."""
-        return self.limit - span.spent - span.held
-
     def to_json(self, span: Span, now: datetime) -> dict[str, Any]:
         """The counter for people; money as text."""
         kind, name = self.budget.scope
@@ -86,7 +82,7 @@ class Counter:
             "spent_usd": usd_text(span.spent),
             "held_usd": usd_text(span.held),
             "expected_usd": usd_text(span.expected),
-            "left_usd": usd_text(self.free(span)),
+            "left_usd": usd_text(self.limit - span.spent),
             "forecast_usd": self._forecast(span, now),
             "hard": self.budget.hard,
             "alert_at": list(self.budget.alert_at),

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -36,13 +36,13 @@ from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, Request, Usage, utc_now
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies._counters import Counter, Counters, Span
-from aiplat_lab.policies._estimates import Answers, Estimates, Size, size_of, task_of
+from aiplat_lab.policies._estimates import Estimates, size_of, task_of
+from aiplat_lab.policies._holds import GOOD_OUTPUT_TOKENS, Ask, Book, Hold, Part
 from aiplat_lab.policies._inputs import Inputs, heads_of
 from aiplat_lab.policies._worst import (
     ASSUMED_OUTPUT_TOKENS,
     LIMITS,
     NANO,
-    Worst,
     choices,
     input_bound,
     may_have_cost,
@@ -57,95 +57,11 @@ from aiplat_lab.prices import Prices
 
 MIN_OUTPUT_TOKENS = 16
 """The shortest answer worth paying for; a call that cannot afford it is refused."""
-GOOD_OUTPUT_TOKENS = 1024
-"""A call without a limit of its own takes an answer this long rather than wait, while little is known of its task."""
 SHARE = 16
 """One of several calls at once takes no more than this part of what is left, if its task can do with less than all it could write."""
-_KNOWN_TASK = 20
-_ROOM, _LEAST_ROOM_TOKENS = 4, 256
-"""What a task of known answers is given: so many times the longest of them, and never less than that."""
 _GUESSED_OUTPUT_TOKENS = 512
 _LEASE_S = 30.0
 _LEARN_DAYS = 30
-
-
-@dataclass(slots=True, eq=False)
-class _Part:
-    """What a call means for one budget."""
-
-    counter: Counter
-    span: Span
-    worst: Worst
-    nano: int = 0
-    """What is held."""
-    expected: int = 0
-
-    @property
-    def free(self) -> int:
-        """What the budget has neither spent nor held."""
-        return self.counter.limit - self.span.spent - self.span.held
-
-    @property
-    def hard(self) -> bool:
-        """Whether the budget refuses."""
-        return self.counter.budget.hard
-
-
-@dataclass(slots=True, eq=False)
-class _Ask:
-    """A call that wants a hold."""
-
-    call: Call
-    parts: tuple[_Part, ...]
-    hard: tuple[_Part, ...]
-    priced: Sequence[tuple[Deployment, Price]]
-    worst: Worst
-    bound: int
-    inputs: Mapping[str, int]
-    """Input tokens by deployment, where more is known than the bound for bytes."""
-    size: Size
-    task: str
-    answers: Answers | None
-    limit_tokens: int | None
-    """The caller's own limit."""
-    full_tokens: int
-    """What the call may write at most when nothing is scarce."""
-    capped: bool
-    """Whether `full_tokens` must be sent, since nothing else holds the model to it."""
-    heads: Sequence[tuple[int, int]] = ()
-    """The beginnings of its conversation, as `Inputs` knows them."""
-    granted: asyncio.Future[None] | None = None
-
-    @property
-    def fits_itself(self) -> bool:
-        """Whether the call may be sent a limit that its caller did not set."""
-        return self.limit_tokens is None and all(part.counter.budget.fit for part in self.hard)
-
-    @property
-    def good_tokens(self) -> int:
-        """An answer long enough for the task not to be cut off, as far as is known."""
-        known = self.answers
-        good = GOOD_OUTPUT_TOKENS if known is None or known.known < _KNOWN_TASK else max(_LEAST_ROOM_TOKENS, _ROOM * known.most)
-        return min(good, self.full_tokens)
-
-
-@dataclass(slots=True, eq=False)
-class _Hold:
-    ask: _Ask
-    nano: int
-    lease_ends: float
-    """On the event loop's clock; after it the hold is released."""
-    capped: bool
-    """Whether the call was sent with a limit that its caller did not set."""
-    settled: bool = False
-
-
-@dataclass(slots=True)
-class _Book:
-    """All holds and waiting calls."""
-
-    holds: dict[str, _Hold] = field(default_factory=dict)
-    waiting: list[_Ask] = field(default_factory=list)
 
 
 @register("policy", "budget")
@@ -163,7 +79,7 @@ class Budget:
         self._ledger = ledger
         self._clock = clock
         self._prices = Prices(settings)
-        self._book = _Book()
+        self._book = Book()
         self._inputs = Inputs()
         self._estimates = Estimates()
         self._counters = Counters(settings, ledger, clock=clock)
@@ -189,7 +105,7 @@ class Budget:
 
     async def after(self, call: Call) -> None:
         """Books the real cost in place of the hold, and lets waiting calls in."""
-        hold: _Hold | None = call.state.get(self.name)
+        hold: Hold | None = call.state.get(self.name)
         if hold is None:
             if call.cost_usd:
                 for counter in self._counters.matching(call.request.attribution, () if call.deployment is None else (call.deployment,)):
@@ -231,7 +147,7 @@ class Budget:
             facts = {name: refused.details.get(name) for name in ("needed_usd", "left_usd", "budget")}
             return {**said, "budget": None, **facts, "passes": "no", "reason": refused.message}
         tightest = min(ask.hard or ask.parts, key=lambda part: part.free)
-        said |= {"budget": tightest.counter.name, "left_usd": usd_text(tightest.free)}
+        said |= {"budget": tightest.counter.name, "left_usd": usd_text(tightest.counter.limit - tightest.span.spent)}
         if tokens is None:
             return {**said, "passes": "waits", "reason": "it would wait for the calls under way, whose worst cases hold what is left"}
         sent = output_tokens if output_tokens is not None else (tokens if tokens < ask.full_tokens or ask.capped else None)
@@ -239,7 +155,7 @@ class Budget:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    def _ask(self, call: Call, *, input_tokens: int | None = None) -> _Ask | None:
+    def _ask(self, call: Call, *, input_tokens: int | None = None) -> Ask | None:
         """What the call wants of its budgets; None when it falls under none, or none can count it.
 
         Raises:
@@ -261,11 +177,13 @@ class Budget:
         inputs = self._inputs.of(call, known, bound, heads) if input_tokens is None else {}
         ask = self._made(call, counters, known, inputs, bound)
         ask.heads = heads
-        return self._covered(ask) if len(ask.priced) > 1 and any(part.counter.budget.provider for part in ask.hard) else ask
+        if ask.chooses:
+            self._cover(ask)
+        return ask
 
     def _made(
         self, call: Call, counters: Sequence[Counter], priced: Sequence[tuple[Deployment, Price]], inputs: Mapping[str, int], bound: int
-    ) -> _Ask:
+    ) -> Ask:
         request = call.request
         whole = worst(request, priced, inputs, bound=bound)
         parts = []
@@ -273,7 +191,7 @@ class Budget:
             provider = counter.budget.provider
             own = whole.of_provider(provider) if provider else whole
             if own.rates:
-                parts.append(_Part(counter, self._counters.span(counter, call.started_at), own))
+                parts.append(Part(counter, self._counters.span(counter, call.started_at), own))
         hard = tuple(part for part in parts if part.counter.budget.hard)
         limit = output_limit(request) if request.operation == "chat" else 0
         full, capped = limit, False
@@ -283,7 +201,7 @@ class Budget:
             full = (max(most) if most and not capped else max([ASSUMED_OUTPUT_TOKENS, *most])) * choices(request)
         task = task_of(request)
         answers = self._estimates.output(priced[0][0].name, task)
-        return _Ask(call, tuple(parts), hard, priced, whole, bound, inputs, size_of(request), task, answers, limit, full, capped)
+        return Ask(call, tuple(parts), hard, priced, whole, bound, inputs, size_of(request), task, answers, limit, full, capped)
 
     def _only_priced(self, call: Call, hard: list[Counter], known: list[Deployment]) -> None:
         """Leaves out deployments whose cost nobody can know where a hard budget holds them; refuses when none is left."""
@@ -303,31 +221,42 @@ class Budget:
         call.deployments = kept
         call.flags.append("unpriced_skipped")
 
-    def _covered(self, ask: _Ask) -> _Ask:
-        """The call without the deployments that their provider's budget cannot cover now, while others are left."""
+    def _cover(self, ask: Ask) -> None:
+        """Leaves out the deployments that their provider's budget cannot cover now, while others are left; else those that it never can."""
         least = ask.limit_tokens if ask.limit_tokens is not None else min(MIN_OUTPUT_TOKENS * choices(ask.call.request), ask.full_tokens)
-        short = {part.counter.budget.provider for part in ask.hard if part.counter.budget.provider and part.worst.nano(least) > part.free}
-        kept = [(one, price) for one, price in ask.priced if one.provider not in short]
-        if not short or not kept:
-            return ask
+        own = [(part, part.worst.nano(least)) for part in ask.hard if part.counter.budget.provider]
+        short = {part.counter.budget.provider for part, nano in own if nano > part.free}
+        never = {part.counter.budget.provider for part, nano in own if part.span.spent + nano > part.counter.limit}
+        there = {one.provider for one, _ in ask.priced}
+        out = short if there - short else never if there - never else set()
+        if not out:
+            return
         call = ask.call
-        call.deployments = tuple(one for one in call.deployments if one.provider not in short)
-        call.flags.append("provider_budget_skipped")
-        counters = [part.counter for part in ask.parts if part.counter.budget.provider not in short]
-        made = self._made(call, counters, kept, ask.inputs, ask.bound)
-        made.heads = ask.heads
-        return made
+        call.deployments = tuple(one for one in call.deployments if one.provider not in out)
+        if "provider_budget_skipped" not in call.flags:
+            call.flags.append("provider_budget_skipped")
+        ask.priced = [(one, price) for one, price in ask.priced if one.provider not in out]
+        ask.parts = tuple(part for part in ask.parts if part.counter.budget.provider not in out)
+        ask.hard = tuple(part for part in ask.hard if part.counter.budget.provider not in out)
+        self._weigh(ask)
+
+    def _weigh(self, ask: Ask) -> None:
+        """Works out the worst case anew."""
+        ask.worst = worst(ask.call.request, ask.priced, ask.inputs, bound=ask.bound)
+        for part in ask.parts:
+            provider = part.counter.budget.provider
+            part.worst = ask.worst.of_provider(provider) if provider else ask.worst
 
     # --- holds ------------------------------------------------------------------------------------------------------
 
-    def _grant(self, ask: _Ask) -> bool:
+    def _grant(self, ask: Ask) -> bool:
         """Holds what the call needs, in one step, when it fits now.
 
         Raises:
             BudgetExceeded: it cannot fit even once every other call has ended.
         """
         if ask.granted is not None:
-            ask = self._anew(ask)
+            self._renew(ask)
         tokens = self._tokens(ask)
         if tokens is None:
             return False
@@ -337,7 +266,7 @@ class Budget:
             _limit(call, tokens)
             if tokens < ask.full_tokens:
                 call.flags.append("max_tokens_fitted")
-        hold = _Hold(ask, ask.worst.nano(tokens), _now() + _lease_s(call), capped)
+        hold = Hold(ask, ask.worst.nano(tokens), _now() + _lease_s(call), capped)
         if hold.nano:
             providers = {one.provider for one in call.deployments}
             self._ledger.hold(call.id, to_usd(hold.nano), provider=providers.pop() if len(providers) == 1 else "")
@@ -355,18 +284,17 @@ class Budget:
         self._note(call, ask)
         return True
 
-    def _anew(self, ask: _Ask) -> _Ask:
-        """The call as it stands after a wait, in which more may have become known of its input."""
+    def _renew(self, ask: Ask) -> None:
+        """Looks at the call again after a wait: more may be known of its input, and a provider's budget may be used up."""
         inputs = self._inputs.of(ask.call, ask.priced, ask.bound, ask.heads)
         if inputs != ask.inputs:
-            ask.inputs, ask.worst = inputs, worst(ask.call.request, ask.priced, inputs, bound=ask.bound)
-            for part in ask.parts:
-                provider = part.counter.budget.provider
-                part.worst = ask.worst.of_provider(provider) if provider else ask.worst
+            ask.inputs = inputs
+            self._weigh(ask)
         ask.answers = self._estimates.output(ask.priced[0][0].name, ask.task)
-        return ask
+        if ask.chooses:
+            self._cover(ask)
 
-    def _tokens(self, ask: _Ask) -> int | None:
+    def _tokens(self, ask: Ask) -> int | None:
         """How many tokens the call may write now; None when it should wait.
 
         Raises:
@@ -394,12 +322,12 @@ class Budget:
         self._refuse_if_hopeless(ask, least)
         return most if most >= least and all(part.span.held == 0 for part in tight) else None
 
-    def _refuse_if_hopeless(self, ask: _Ask, tokens: int) -> None:
+    def _refuse_if_hopeless(self, ask: Ask, tokens: int) -> None:
         for part in ask.hard:
             if part.span.spent + part.worst.nano(tokens) > part.counter.limit:
                 raise _exceeded(ask, part, tokens)
 
-    def _release(self, call_id: str, hold: _Hold) -> None:
+    def _release(self, call_id: str, hold: Hold) -> None:
         if not hold.settled:
             hold.settled = True
             self._book.holds.pop(call_id, None)
@@ -413,7 +341,7 @@ class Budget:
         for call_id, hold in [item for item in self._book.holds.items() if item[1].lease_ends < now]:
             self._release(call_id, hold)
 
-    def _cost(self, call: Call, hold: _Hold) -> int:
+    def _cost(self, call: Call, hold: Hold) -> int:
         """What the call takes from its budgets: its cost, or a bound on it when the provider gave no count."""
         if call.cost_usd is not None:
             return to_nano(call.cost_usd)
@@ -424,20 +352,21 @@ class Budget:
         self._record("budget_booked", {"id": call.id, "usd": usd_text(bound)}, call)
         return bound
 
-    def _note(self, call: Call, ask: _Ask) -> None:
+    def _note(self, call: Call, ask: Ask) -> None:
         """Says in the answer's headers what is left of the tightest budget, and which limit was sent."""
-        left = min((part.free for part in ask.hard), default=None)
+        left = min((part.counter.limit - part.span.spent for part in ask.hard), default=None)
         if left is not None:
             call.notes["budget-left-usd"] = usd_text(max(0, left))
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    async def _wait(self, ask: _Ask) -> None:
+    async def _wait(self, ask: Ask) -> None:
         """Waits for other calls' holds, no longer than the call itself may take."""
         ask.granted = asyncio.get_running_loop().create_future()
         self._book.waiting.append(ask)
-        for part in ask.hard:
-            part.span.waiting += 1
+        ask.waits_on = tuple(part.span for part in ask.hard)
+        for span in ask.waits_on:
+            span.waiting += 1
         began = _now()
         try:
             async with asyncio.timeout(_time_s(ask.call)):
@@ -456,16 +385,16 @@ class Budget:
                 self._left(ask)
                 self._admit_waiting()
 
-    def _left(self, ask: _Ask) -> None:
+    def _left(self, ask: Ask) -> None:
         self._book.waiting.remove(ask)
-        for part in ask.hard:
-            part.span.waiting -= 1
+        for span in ask.waits_on:
+            span.waiting -= 1
 
     def _admit_waiting(self) -> None:
         """Lets in, in their order, the waiting calls that fit now; tells those that never can."""
         passed: set[int] = set()
         for ask in list(self._book.waiting):
-            spans = [id(part.span) for part in ask.hard]
+            spans = [id(span) for span in ask.waits_on]
             if ask.granted is None or ask.granted.done() or not passed.isdisjoint(spans):
                 passed.update(spans)
                 continue
@@ -491,7 +420,7 @@ class Budget:
             names |= {(asked, one.provider): one.name for one in self._settings.deployments(asked)}
         self._estimates.fold(rows, names)
 
-    def _learn(self, call: Call, hold: _Hold) -> None:
+    def _learn(self, call: Call, hold: Hold) -> None:
         """Notes what the provider counted."""
         usage = call.response.usage if call.response is not None else None
         if usage is None or call.deployment is None or call.cache == "hit":
@@ -534,7 +463,7 @@ def _limit(call: Call, tokens: int) -> None:
     call.notes["max-tokens"] = str(each)
 
 
-def _exceeded(ask: _Ask, part: _Part, tokens: int) -> BudgetExceeded:
+def _exceeded(ask: Ask, part: Part, tokens: int) -> BudgetExceeded:
     counter, span = part.counter, part.span
     needed = part.worst.nano(tokens)
     left = counter.limit - span.spent
