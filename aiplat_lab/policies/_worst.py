@@ -226,22 +226,20 @@ def worst(
     return Worst(tuple(rates))
 
 
-_nano_of_units: dict[tuple[Decimal | None, ...], tuple[int, int]] = {}
+_known_units: dict[int, tuple[Price, int, int]] = {}
 
 
 def _units(request: Request, price: Price) -> tuple[int, int]:
     """Nano-dollars of a million tokens in and out, each of the dearest class that the call may use."""
-    key = (
-        price.input_usd_per_mtok, price.cache_write_usd_per_mtok, price.cache_read_usd_per_mtok, price.cache_write_1h_usd_per_mtok,
-        price.output_usd_per_mtok, price.reasoning_usd_per_mtok,
-    )  # fmt: skip
-    found = _nano_of_units.get(key)
-    if found is None:
-        if len(_nano_of_units) > _MOST_PRICES:
-            _nano_of_units.clear()
-        into = max(one for one in key[:4] if one is not None)
-        found = _nano_of_units[key] = to_nano(Decimal(into)), to_nano(max(one for one in key[4:] if one is not None))
-    into_nano, out_nano = found
+    found = _known_units.get(id(price))
+    if found is None or found[0] is not price:
+        if len(_known_units) > _MOST_PRICES:
+            _known_units.clear()
+        into = (price.input_usd_per_mtok, price.cache_write_usd_per_mtok, price.cache_read_usd_per_mtok, price.cache_write_1h_usd_per_mtok)
+        out = (price.output_usd_per_mtok, price.reasoning_usd_per_mtok)
+        dearest = [to_nano(max(one for one in several if one is not None)) for several in (into, out)]
+        found = _known_units[id(price)] = price, dearest[0], dearest[1]
+    _, into_nano, out_nano = found
     if price.other_usd:
         units = price.other_usd
         if has_media(request):

@@ -59,6 +59,10 @@ MIN_OUTPUT_TOKENS = 16
 """The shortest answer worth paying for; a call that cannot afford it is refused."""
 SHARE = 16
 """One of several calls at once takes no more than this part of what is left, if its task can do with less than all it could write."""
+_WORTH_KNOWING = 256
+"""From so many tokens on, knowing more of an input than its bytes is worth the memory."""
+_WELL_KNOWN, _EVERY = 100, 4
+"""Of a task of so many known answers, every fourth is looked at."""
 _GUESSED_OUTPUT_TOKENS = 512
 _LEASE_S = 30.0
 _LEARN_DAYS = 30
@@ -82,6 +86,7 @@ class Budget:
         self._book = Book()
         self._inputs = Inputs()
         self._estimates = Estimates()
+        self._ended = 0
         self._counters = Counters(settings, ledger, clock=clock)
         if self._counters:
             self._fold()
@@ -173,7 +178,7 @@ class Budget:
             self._only_priced(call, [counter for counter in counters if counter.budget.hard], [one for one, _ in known])
         if not known:
             return None
-        heads = heads_of(request) if input_tokens is None else []
+        heads = heads_of(request) if input_tokens is None and bound >= _WORTH_KNOWING else []
         inputs = self._inputs.of(call, known, bound, heads) if input_tokens is None else {}
         ask = self._made(call, counters, known, inputs, bound)
         ask.heads = heads
@@ -281,7 +286,8 @@ class Budget:
             part.span.expected += part.expected
         self._book.holds[call.id] = hold
         call.state[self.name] = hold
-        self._note(call, ask)
+        if call.request.stream:  # its headers are sent before it ends
+            self._note(call, ask)
         return True
 
     def _renew(self, ask: Ask) -> None:
@@ -426,7 +432,11 @@ class Budget:
         if usage is None or call.deployment is None or call.cache == "hit":
             return
         name, ask = call.deployment.name, hold.ask
-        self._inputs.learn(call, usage.total_input_tokens, ask.bound, ask.heads)
+        if ask.bound >= _WORTH_KNOWING or usage.total_input_tokens > ask.bound:
+            self._inputs.learn(call, usage.total_input_tokens, ask.bound, ask.heads)
+        self._ended += 1
+        if self._ended % _EVERY and ask.answers is not None and ask.answers.known >= _WELL_KNOWN:
+            return
         self._estimates.learn_input(name, ask.size, usage.total_input_tokens)
         if call.request.operation == "chat":
             cut = hold.capped and call.response is not None and call.response.finish_reason == "length"

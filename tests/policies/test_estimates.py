@@ -127,5 +127,6 @@ def test_bounds_from_what_was_counted() -> None:
         Call(request=first, started_at=NOW, deployment=deployment, state={"request_hash": "two"}),
         input_bound(first) + 7,
         input_bound(first),
+        heads_of(first),
     )
     assert bound(asked("quite new")) == input_bound(asked("quite new")) + 7, "whoever counted more than the bytes may do so again"
