@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from aiplat_lab.core.settings import Home
 
 _connect = socket.socket.connect
+# a busy machine draws slowly, which says nothing of the strategy
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def _only_loopback(self: socket.socket, address: Any) -> Any:
@@ -62,3 +66,12 @@ def embedding_weights(weights: Path) -> Path:
 
     pull("minilm", weights)
     return weights
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes test (`pytest -n 2`): a file stays in one, and all that drives JupyterLab in one, which begins with it."""
+    lab = Path(__file__).parent / "ui"
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("lab" if lab in item.path.parents else str(item.path)))
+    if any(hasattr(item.config, "workerinput") for item in items[:1]):
+        items.sort(key=lambda item: lab not in item.path.parents)

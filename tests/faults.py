@@ -15,9 +15,13 @@ Whatever follows an `@` in a model's name is ignored: `echo@a` and `echo@b` are 
 | `status-429-no-header`, `status-429-date` | without `Retry-After`; with an HTTP date two seconds ahead |
 | `status-NNN-after-N` | that status with `Retry-After: N` for the first request of this model, then `instant` |
 | `status-NNN-once` | that status without `Retry-After` for the first request, then `instant` |
+| `status-NNN-first-N` | that status without `Retry-After` for the first N requests, then `instant` |
 | `context-length`, `unknown-model` | 400 and 404 in the words of the real services |
 | `hang`, `slow-first-Ns`, `slow-headers-Ns` | never answers; N seconds before the first text; before the first byte |
 | `stream-N`, `slow-stream`, `endless-stream` | N chunks; one chunk each 50 ms, 200 in all; no end |
+| `hang-headers`, `cut-json` | 200 and its headers, then silence; half of a plain answer, then a reset |
+| `cut-after-N` | N chunks, then a reset |
+| `error-first`, `limited-stream` | an error event before any chunk; one of too many requests after 3 chunks |
 | `paced-N-Mms` | N chunks, one each M milliseconds |
 | `cut-stream`, `cut-clean`, `cut-first`, `hang-stream` | breaks after 3 chunks: reset, ended without its end marker, before any; silent |
 | `bad-chunk`, `stream-error` | a chunk that is not JSON; an error event after 3 chunks |
@@ -114,6 +118,8 @@ def _answer(name: str, body: dict[str, Any]) -> Answer:
         return Answer(["word "] * count, "length", output=count)
     if name.startswith("stream-") and name[7:].isdigit():
         return Answer([f"{WORDS[index % 10]} " for index in range(int(name[7:]))], output=int(name[7:]))
+    if name.startswith("cut-after-"):
+        return Answer([f"{WORDS[index % 10]} " for index in range(int(name[10:]) + 5)], output=int(name[10:]) + 5)
     if name.startswith("paced-"):
         count = int(name.split("-")[1])
         return Answer([f"{WORDS[index % 10]} " for index in range(count)], output=count)
@@ -401,6 +407,8 @@ class FaultServer:
         if fault is not None:
             return fault
         answer = _answer(name, body)
+        if name == "hang-headers" or (name == "cut-json" and not body.get("stream")):
+            return await self._broken_off(request, name, wire.whole(answer, body))
         if body.get("stream") and name != "ignores-stream":
             return await self._stream(request, name, answer, body, wire)
         if name.startswith("slow-first-"):
@@ -437,6 +445,19 @@ class FaultServer:
             return web.Response(text="<html><body>A proxy's sign-in page</body></html>", content_type="text/html")
         return None
 
+    async def _broken_off(self, request: web.Request, name: str, whole: dict[str, Any]) -> web.StreamResponse:
+        """The head of an answer, and never the rest."""
+        raw = json.dumps(whole).encode()
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(raw))})
+        await response.prepare(request)
+        if name == "hang-headers":
+            await asyncio.sleep(3600)
+        await response.write(raw[: len(raw) // 2])
+        await asyncio.sleep(0.02)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
     def _status(self, name: str, body: dict[str, Any], wire: Any) -> web.Response | None:
         status, _, more = name.removeprefix("status-").partition("-")
         first = sum(seen.model == body["model"] for seen in self.requests) == 1
@@ -445,6 +466,10 @@ class FaultServer:
             headers = {}
         elif more == "date":
             headers = {"Retry-After": formatdate(time.time() + 2, usegmt=True)}
+        elif more.startswith("first-"):
+            if sum(seen.model == body["model"] for seen in self.requests) > int(more.removeprefix("first-")):
+                return None
+            headers = {}
         elif more == "once" or more.startswith("after-"):
             if not first:
                 return None
@@ -488,8 +513,12 @@ class FaultServer:
                 await asyncio.sleep(3600)
             if index == head and name == "bad-chunk":
                 yield b'data: {"choices": [{"delta": {"content": \n\n'
-            if index == head and name == "stream-error":
-                error = json.dumps(wire.error(529, "the upstream is overloaded")).encode()
+            if name.startswith("cut-after-") and index == head - 3 + int(name[10:]):
+                await asyncio.sleep(0.05)
+                yield None
+            if (index == head and name in {"stream-error", "limited-stream"}) or name == "error-first":
+                status = 429 if name == "limited-stream" else 529
+                error = json.dumps(wire.error(status, "too many requests" if status == 429 else "the upstream is overloaded")).encode()
                 yield (b"event: error\n" if wire is _AnthropicWire else b"") + b"data: " + error + b"\n\n"
                 return
             if name == "slow-stream":

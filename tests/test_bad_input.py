@@ -286,7 +286,7 @@ def test_braces_in_a_prompt_arrive_as_they_are_meant(place: Place, cell: Any, te
 
 WRONG_SETTINGS = [
     ("defualt_model = 'x'", "Did you mean default_model"),
-    ("[providers.a]\nkind = 'openai'\napi_kye = 'env:X'", "Did you mean api_key?"),
+    ("[providers.a]\nkind = 'openai'\napi_kye = 'env:X'", "Did you mean api_key"),
     ("currency = 'GBP", "not valid TOML"),
     ("[gateway]\nport = 'high'", "gateway.port"),
     ("[gateway]\nport = 80000", "gateway.port"),

@@ -170,8 +170,8 @@ def test_every_command_says_what_it_does() -> None:
 
 
 def test_every_plug_in_is_documented() -> None:
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    for kind in ("provider", "policy", "scorer"):
+    page = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("extending.md", "providers.md"))
+    for kind in ("provider", "policy", "scorer", "transport"):
         for name in registry.names(kind):  # type: ignore[arg-type]
             assert f"`{name}`" in page, f"{kind} {name}"
 

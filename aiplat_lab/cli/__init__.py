@@ -11,7 +11,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from aiplat_lab.cli import _budget, _doctor, _evals, _gateway, _keys, _ledger, _models, _prompts, _quickstart, _reading, _schedules
+from aiplat_lab.cli import (
+    _batch,
+    _bench,
+    _budget,
+    _doctor,
+    _evals,
+    _gateway,
+    _keys,
+    _ledger,
+    _models,
+    _prices,
+    _prompts,
+    _quickstart,
+    _reading,
+    _route,
+    _scan,
+    _schedules,
+)
 from aiplat_lab.cli._frame import Parser
 from aiplat_lab.core.errors import AiplatError, UsageError
 from aiplat_lab.core.version import VERSION
@@ -28,7 +45,24 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"aiplat-lab {VERSION}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for part in (_quickstart, _gateway, _doctor, _models, _keys, _prompts, _evals, _ledger, _budget, _reading, _schedules):
+    for part in (
+        _quickstart,
+        _gateway,
+        _doctor,
+        _models,
+        _route,
+        _keys,
+        _prices,
+        _scan,
+        _prompts,
+        _evals,
+        _batch,
+        _bench,
+        _ledger,
+        _budget,
+        _reading,
+        _schedules,
+    ):
         part.add(commands)
     return top
 

@@ -84,6 +84,7 @@ def _run_options(sub: Parser) -> None:
     sub.add_argument("--max-cost-usd", type=_usd, metavar="USD", help="stop before a call once so much is spent, judges included")
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the requests, such as temperature=0")
     sub.add_argument("--cache", choices=("auto", "on", "refresh", "off"), default="auto", help="whether answers may come from the cache")
+    sub.add_argument("--batch", action="store_true", help="hand the calls to the provider's batch API, at its lower price, and wait")
     sub.add_argument("--name", metavar="NAME", help="what to call the run (default: the evalset's name)")
 
 
@@ -136,6 +137,7 @@ def _options(arguments: argparse.Namespace, client: Client) -> dict[str, Any]:
         "max_cost_usd": arguments.max_cost_usd,
         "settings": _settings(arguments.set),
         "cache": arguments.cache,
+        "batch": arguments.batch,
         "name": arguments.name,
         "client": client,
         "progress": not arguments.json,

@@ -68,6 +68,7 @@ def _line(status: dict[str, Json], *, plain: bool) -> dict[str, Json]:
         "http": status["http"],
         **({"spend_today_usd": spend} if plain else {"spend_today": money(spend)}),
         "calls_today": status["calls_today"],
+        **({"unpriced_today": status["unpriced_today"]} if status.get("unpriced_today") else {}),
         "in_flight": status["in_flight"],
         **_due(status.get("schedules") or {}, plain=plain),
         "home": status["home"],

@@ -10,6 +10,7 @@ from aiplat_lab.cli._frame import Commands, Parser, add_filters, client_of, comm
 from aiplat_lab.client import Client, connect
 from aiplat_lab.core.errors import LedgerError, UsageError
 
+_MOST_SHOWN = 50
 _BRIEF = ("call_id", "started_at", "team", "request_model", "status", "input_tokens", "output_tokens", "cost_usd", "latency_s", "cache")
 
 
@@ -28,9 +29,16 @@ def add(commands: Commands) -> None:
     actions = audit.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     verify = command(actions, "verify", _verify, "check the hash chain of every row; exit code 1 when it is broken")
     _snapshot_option(verify)
-    export = command(commands, "export", _export, "write calls to Parquet, or the whole ledger to a sealed snapshot")
+    prices = command(actions, "prices", _reprice, "price every call again from its own row; exit code 1 when one differs")
+    add_filters(prices)
+    _snapshot_option(prices)
+    export = command(
+        commands, "export", _export, "write calls to Parquet, charges in FOCUS columns, or the whole ledger to a sealed snapshot"
+    )
     export.add_argument("path", type=Path, help="the file or folder to write; it must not exist")
-    export.add_argument("--format", choices=("parquet", "snapshot"), default="parquet", help="default: parquet")
+    export.add_argument(
+        "--format", choices=("parquet", "focus", "snapshot"), default="parquet", help="focus writes CSV or Parquet, as the file's name ends"
+    )
     add_filters(export)
 
 
@@ -77,10 +85,27 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _reprice(arguments: argparse.Namespace) -> int:
+    client, filters = _reader(arguments), filters_of(arguments)
+    summary = client.view_rows("repriced", **filters)[0]
+    if summary["differ"]:
+        wrong = client.view_rows("repriced_differences", **filters, limit=_MOST_SHOWN)
+        show(arguments, wrong)
+        raise LedgerError(f"{summary['differ']:,} of {summary['repriced']:,} calls cost something else than their own row says")
+    show(arguments, [summary])
+    if not arguments.json:
+        say(f"{summary['repriced']:,} calls were priced again from their own rows, all to the last digit")
+    return 0
+
+
 def _export(arguments: argparse.Namespace) -> int:
     filters = filters_of(arguments)
     if arguments.format == "snapshot" and filters:
         raise UsageError(f"a snapshot holds the whole ledger, so --{next(iter(filters))} has no place; write Parquet, or leave it out")
     route = "/api/snapshot" if arguments.format == "snapshot" else "/api/export"
-    made = client_of(arguments).post(route, {"path": str(arguments.path.expanduser().absolute()), **filters})
-    return show(arguments, [made])
+    how = {"format": "focus"} if arguments.format == "focus" else {}
+    made = client_of(arguments).post(route, {"path": str(arguments.path.expanduser().absolute()), **how, **filters})
+    show(arguments, [made])
+    if made.get("unpriced_calls"):
+        say(f"{made['unpriced_calls']:,} answered calls are not in the file: nobody knows what they cost (aiplat prices list)")
+    return 0

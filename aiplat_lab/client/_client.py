@@ -238,6 +238,36 @@ class Client:
         """Cancels a call in flight; false when there is no such call."""
         return bool(self.post(f"/api/calls/{quote(call_id, safe='')}/cancel", {})["cancelled"])
 
+    # --- batches ----------------------------------------------------------------------------------------------------
+
+    def submit_batch(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
+        """Hands calls that can wait to their provider's batch API, at its lower price; gives the batches, one a deployment.
+
+        Each answer is a call like any other under the request's `call_id`, within a day: `call(id)` reads it, and asking the same
+        request again gives it. A request that waits already, or was answered before, is not handed in again.
+
+        Raises:
+            CallRefused: every call was refused.
+            CapabilityRefused: the model's provider has no batch API.
+            ProviderError: the provider did not take the batch.
+        """
+        asked = [replace(one, attribution=_filled(one.attribution, self._who)).to_json() for one in requests]
+        found: list[dict[str, Any]] = self.post("/api/batches", {"requests": plain(asked)})["batches"]
+        return found
+
+    def batches(self) -> list[dict[str, Any]]:
+        """Every batch with its last state, the newest first."""
+        rows: list[dict[str, Any]] = self.get("/api/batches")["rows"]
+        return rows
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """One batch: its state, `outcome` by status with tokens and cost, and its calls in `call_list`."""
+        return self.get(f"/api/batches/{quote(batch_id, safe='')}")
+
+    def cancel_batch(self, batch_id: str) -> dict[str, Any]:
+        """Asks the provider to stop a batch; what was answered until then stays answered and paid."""
+        return self.post(f"/api/batches/{quote(batch_id, safe='')}/cancel")
+
     def get(self, path: str) -> dict[str, Any]:
         """The JSON of a route of the gateway."""
         self._need_gateway()

@@ -97,7 +97,7 @@ def read_response(row: Mapping[str, Any], document: bytes) -> Response:  # Any: 
 def _usage(row: Mapping[str, Any]) -> Usage:  # Any: a row's values
     other = {str(unit): int(count) for unit, count in (row.get("other_units") or {}).items()}
     hour = other.pop("cache_write_1h_tokens", 0)
-    classes = {name: int(row.get(name) or 0) for name in TOKEN_CLASSES}
+    classes: dict[str, Any] = {name: int(row.get(name) or 0) for name in TOKEN_CLASSES}  # Any: fields of Usage, of several types
     return Usage(**classes, cache_write_1h_tokens=hour, other=other, service_tier=row.get("service_tier") or "")
 
 

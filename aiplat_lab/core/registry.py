@@ -9,17 +9,30 @@ from typing import Any, Literal, TypeVar
 
 from aiplat_lab.core.errors import ConfigError, did_you_mean
 
-Kind = Literal["provider", "policy", "scorer", "report"]
-KINDS: tuple[Kind, ...] = ("provider", "policy", "scorer", "report")
+Kind = Literal["provider", "policy", "scorer", "report", "transport"]
+KINDS: tuple[Kind, ...] = ("provider", "policy", "scorer", "report", "transport")
 GROUP = "aiplat_lab"
 _SCORERS = (
     *("contains", "cost", "exact", "json_fields", "json_schema", "keywords", "latency", "normalised", "numeric", "refusal", "regex"),
     *("rouge_l", "token_f1"),
 )
+_HOSTS = (
+    *("azure", "cerebras", "databricks", "deepinfra", "deepseek", "fireworks", "github", "groq", "huggingface", "llamacpp", "lmstudio"),
+    *("mistral", "moonshot", "nvidia", "ollama", "openrouter", "perplexity", "sambanova", "sglang", "together", "vllm", "xai"),
+    *("envoy", "helicone", "kong", "litellm", "portkey"),
+)
 BUILT_IN: Mapping[tuple[Kind, str], str] = {
     ("provider", "openai"): "aiplat_lab.providers.openai",
     ("provider", "anthropic"): "aiplat_lab.providers.anthropic",
     ("provider", "local"): "aiplat_lab.providers.local",
+    ("provider", "gemini"): "aiplat_lab.providers.gemini",
+    ("provider", "vertex"): "aiplat_lab.providers.gemini",
+    ("provider", "bedrock"): "aiplat_lab.providers.bedrock",
+    ("provider", "cohere"): "aiplat_lab.providers.cohere",
+    ("provider", "openai-responses"): "aiplat_lab.providers.responses",
+    **{("provider", name): "aiplat_lab.providers.hosts" for name in _HOSTS},
+    ("transport", "aiohttp"): "aiplat_lab.providers._transports",
+    ("transport", "httpx"): "aiplat_lab.providers._transports",
     **{("scorer", name): "aiplat_lab.evals.scorers" for name in _SCORERS},
     ("scorer", "judge"): "aiplat_lab.evals.judge",
     ("scorer", "similarity"): "aiplat_lab.evals.judge",
@@ -60,6 +73,21 @@ def names(kind: Kind) -> list[str]:
     """The names registered for a kind, sorted."""
     _load_plugins()
     return sorted({name for known, name in [*_found, *BUILT_IN] if known == kind})
+
+
+def check(kind: Kind, named: Mapping[str, str]) -> None:
+    """Lets settings pass that name plug-ins there are.
+
+    Args:
+        kind: what they name.
+        named: the names, by the setting that holds each.
+
+    Raises:
+        ConfigError: there is none of that name; better said at the start than by each call.
+    """
+    for setting, name in named.items():
+        if (kind, name) not in _found and name not in (known := names(kind)):
+            raise ConfigError(f"{setting} is {name!r}; a {kind} is one of {', '.join(known)}.{did_you_mean(name, known)}")
 
 
 def _load_plugins() -> None:

@@ -204,6 +204,19 @@ class Request:
 
 TOKEN_CLASSES = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 """The five disjoint classes of tokens."""
+TOKEN_PARTS: Mapping[str, str] = {
+    "input_audio_tokens": "input_tokens",
+    "input_image_tokens": "input_tokens",
+    "input_video_tokens": "input_tokens",
+    "cache_audio_read_tokens": "cache_read_tokens",
+    "cache_image_read_tokens": "cache_read_tokens",
+    "output_audio_tokens": "output_tokens",
+    "output_image_tokens": "output_tokens",
+    "output_video_tokens": "output_tokens",
+}
+"""Units of `Usage.other` that are part of a class of tokens, with that class; a price of their own takes the place of the class's."""
+STANDARD_TIERS = frozenset({"", "default", "standard", "auto", "standard_only", "on_demand", "ondemand"})
+"""How providers call the tier of service that needs no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,10 +233,13 @@ class Usage:
     cache_write_1h_tokens: int = 0
     """Of `cache_write_tokens`, those written to be kept for an hour; they have a price of their own."""
     other: Mapping[str, int] = field(default_factory=dict)
-    """Whatever else is paid for, by unit: `images`, `web_searches`, `requests`, …; and, as part of the tokens above,
-    `input_audio_tokens`, `output_audio_tokens`, `cache_audio_read_tokens`, `input_image_tokens`."""
+    """Whatever else is paid for, by unit: `images`, `web_searches`, `storage_searches`, `requests` (one a call unless it says
+    otherwise), `citation_tokens`, `audio_seconds`, `input_characters`, `input_document_pages`, …; and, as part of the tokens above,
+    the units of `TOKEN_PARTS`. A unit without a price makes the cost of the call unknown, a part of tokens does not."""
     service_tier: str = ""
-    """The tier that the provider says it served, where it says; empty is the standard one."""
+    """The tier that the provider says it served, in its own word (`default`, `flex`, `priority`, …); empty where it says nothing."""
+    reported_usd: Decimal | None = None
+    """What the provider says the call cost, in US dollars, where it says; booked where no price is known."""
 
     @property
     def total_input_tokens(self) -> int:
@@ -239,7 +255,17 @@ class Usage:
         """The five counts by name, and whatever else there is."""
         rest: dict[str, Json] = {"cache_write_1h_tokens": self.cache_write_1h_tokens, "other": dict(self.other)}
         rest["service_tier"] = self.service_tier
+        rest["reported_usd"] = str(self.reported_usd) if self.reported_usd is not None else None
         return {**{name: getattr(self, name) for name in TOKEN_CLASSES}, **{name: value for name, value in rest.items() if value}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> Usage:
+        """The usage that `to_json` wrote; unknown names are left out."""
+        known = {f.name for f in fields(cls)}
+        kept = {key: value for key, value in data.items() if key in known}
+        if kept.get("reported_usd") is not None:
+            kept["reported_usd"] = Decimal(kept["reported_usd"])
+        return cls(**kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +317,7 @@ class Response:
         """The response that `to_json` wrote; unknown names are left out."""
         known = {f.name for f in fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
-        kept["usage"] = Usage(**data["usage"]) if data.get("usage") else None
+        kept["usage"] = Usage.from_json(data["usage"]) if data.get("usage") else None
         kept["embeddings"] = tuple(tuple(vector) for vector in data.get("embeddings") or ())
         kept["tool_calls"] = tuple(data.get("tool_calls") or ())
         kept["flags"] = tuple(data.get("flags") or ())
@@ -329,10 +355,12 @@ class Price:
     """None charges reasoning as output."""
     cache_write_1h_usd_per_mtok: Decimal | None = None
     """None charges what is kept for an hour as other writes."""
-    other_usd: Mapping[str, Decimal] = field(default_factory=dict)
-    """US dollars for one of each unit of `Usage.other`."""
+    other_usd: Mapping[str, Decimal] = field(default_factory=dict, hash=False)
+    """US dollars for one of each unit of `Usage.other`; a token of a part of `TOKEN_PARTS` too."""
     service_tier: str = ""
     """The tier that these are the prices of; empty is the standard one."""
+    discount: Decimal = Decimal(0)
+    """The share that was taken off the listed price; these prices are what was left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,7 +410,7 @@ class Provider(Protocol):
         ...
 
     def stream(self, request: Request, deployment: Deployment) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
-        """The answer in pieces; the last pieces carry `finish_reason` and `usage` when the provider gave them."""
+        """The answer in pieces; the last carry `finish_reason`, without which it counts as cut off, and `usage` when there is one."""
         ...
 
     async def embed(self, request: Request, deployment: Deployment) -> Response:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiplat_lab.evals._plan import Estimate
     from aiplat_lab.evals._run import Run, ScorerSummary, run
     from aiplat_lab.evals._runner import Progress
+    from aiplat_lab.evals._savings import Savings, savings
     from aiplat_lab.evals._score import Answer, Ask, Score, Scorer, measure, scorer
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Run",
     "RunComparison",
     "Sample",
+    "Savings",
     "Score",
     "Scorer",
     "ScorerSummary",
@@ -40,6 +42,7 @@ __all__ = [
     "load",
     "measure",
     "run",
+    "savings",
     "scorer",
 ]
 
@@ -51,6 +54,7 @@ _HOMES = {
     "_plan": ("Estimate",),
     "_run": ("Run", "ScorerSummary", "run"),
     "_runner": ("Progress",),
+    "_savings": ("Savings", "savings"),
     "_score": ("Answer", "Ask", "Score", "Scorer", "measure", "scorer"),
 }
 

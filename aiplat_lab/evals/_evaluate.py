@@ -45,6 +45,7 @@ def evaluate(
     name: str | None = None,
     settings: Mapping[str, Json] | None = None,
     cache: CacheMode = "auto",
+    batch: bool = False,
     seed: int = 0,
     dry_run: Literal[False] = False,
     resume: str | Run | None = None,
@@ -66,6 +67,7 @@ def evaluate(
     name: str | None = None,
     settings: Mapping[str, Json] | None = None,
     cache: CacheMode = "auto",
+    batch: bool = False,
     seed: int = 0,
     dry_run: Literal[True],
     resume: str | Run | None = None,
@@ -86,6 +88,7 @@ def evaluate(
     name: str | None = None,
     settings: Mapping[str, Json] | None = None,
     cache: CacheMode = "auto",
+    batch: bool = False,
     seed: int = 0,
     dry_run: bool = False,
     resume: str | Run | None = None,
@@ -107,6 +110,8 @@ def evaluate(
         name: what people call the run; several runs may share one.
         settings: settings of the requests, over those of the prompt.
         cache: `auto` takes an answer from the cache where the same was asked before, `refresh` and `off` ask again.
+        batch: hands the calls to the provider's batch API, at its lower price, and waits for it; stopped by hand, `resume` takes
+            it up again. A cap cannot hold for a batch.
         seed: where resampling starts from.
         dry_run: gives an estimate of calls, tokens and cost, and sends nothing.
         resume: a run to take up again: only what is missing or failed is asked, and nothing is paid twice.
@@ -116,6 +121,8 @@ def evaluate(
     Raises:
         UsageError, EvalError: something does not fit; nothing was asked.
     """
+    if batch and max_cost_usd is not None:
+        raise UsageError("max_cost_usd cannot stop a batch, whose calls are handed in together; use a budget, or leave one of them out")
     known = client or default()
     given = None if evalset is None else load(evalset)
     if resume is not None:
@@ -140,10 +147,10 @@ def evaluate(
         )
     if dry_run:
         return _plan.estimate(known, plan)
-    return _carry_out(known, plan, new=resume is None, tell=_teller(progress))
+    return _carry_out(known, plan, new=resume is None, batch=batch, tell=_teller(progress))
 
 
-def _carry_out(client: Client, plan: Plan, *, new: bool, tell: Callable[[Progress], None]) -> Run:
+def _carry_out(client: Client, plan: Plan, *, new: bool, batch: bool = False, tell: Callable[[Progress], None]) -> Run:
     costs = _plan.need_price(client, plan)
     prior: dict[tuple[str, int], Mapping[str, Any]] = {}
     paid: dict[str, Decimal] = {}
@@ -155,7 +162,7 @@ def _carry_out(client: Client, plan: Plan, *, new: bool, tell: Callable[[Progres
             _close(client, plan)
             return Run(client, plan.run_id)
         paid = {row["call_id"]: Decimal(row["cost_usd"] or 0) for row in client.view_rows("eval_calls", run=plan.run_id)}
-    runner = Runner(plan, client, prior=prior, paid=paid, costs=costs, tell=tell)
+    runner = Runner(plan, client, prior=prior, paid=paid, costs=costs, batch=batch, tell=tell)
     ending = _in_a_thread(runner, tell)
     _end(client, plan, ending)
     return Run(client, plan.run_id)

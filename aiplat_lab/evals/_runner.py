@@ -10,11 +10,12 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from aiplat_lab.client import Client
+from aiplat_lab.core.batches import OPEN
 from aiplat_lab.core.errors import (
     AiplatError,
     AuthRefused,
@@ -32,6 +33,8 @@ from aiplat_lab.evals._score import Answer, Score, Scorer, ScorerFailed
 
 FLUSH_S = 0.1
 """How long a score may wait until it is recorded."""
+_BATCH_LOOK_S = 1.0
+"""How often a run looks whether its batches are over."""
 _MOST_TEXT = 300
 _ENDS_THE_RUN = (ConfigError, AuthRefused, ResidencyRefused, BudgetExceeded, LedgerError)
 """What holds for every sample alike, so that the others need not be tried."""
@@ -76,6 +79,7 @@ class Runner:
         prior: the last record of each sample that has one.
         paid: the calls of the run so far, each with what it cost.
         costs: whether its calls cost anything.
+        batch: whether the calls go through the provider's batch API.
         tell: is told how far it is.
     """
 
@@ -87,6 +91,7 @@ class Runner:
         prior: Mapping[tuple[str, int], Mapping[str, Any]],
         paid: Mapping[str, Decimal],
         costs: bool,
+        batch: bool = False,
         tell: Callable[[Progress], None],
     ) -> None:
         self._plan = plan
@@ -95,6 +100,7 @@ class Runner:
         self._paid = dict(paid)
         self._spent = sum(paid.values(), Decimal(0))
         self._costs = costs
+        self._batch = batch
         self._tell = tell
         self._rows: list[Row] = []
         self._ending: Ending | None = None
@@ -106,7 +112,9 @@ class Runner:
 
     async def run(self) -> Ending:
         """Works until nothing is left, the cap is reached, or it is stopped; every score is recorded then."""
-        left = self._left()
+        if self._batch:
+            await self._through_batches()
+        left = iter(()) if self._ending is not None else self._left()
         count = min(self._plan.concurrency, sum(1 for _ in self._left()))
         recorder = asyncio.create_task(self._record())
         self._workers = [asyncio.create_task(self._work(left)) for _ in range(count)]
@@ -128,6 +136,37 @@ class Runner:
     def interrupt(self) -> None:
         """Stops it, from its own event loop; calls under way are finished by the gateway and found when it is taken up again."""
         self._stop(Ending("interrupted", "stopped by hand"))
+
+    # --- batches ----------------------------------------------------------------------------------------------------
+
+    async def _through_batches(self) -> None:
+        """Hands in what is left, and waits until it is answered; the workers then ask by the same ids and get it for nothing."""
+        task = asyncio.create_task(self._batches())
+        self._workers = [task]
+        await asyncio.gather(task, return_exceptions=True)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, AiplatError):
+            self._stop(Ending("failed", error.message))
+        elif error is not None:
+            raise error
+
+    async def _batches(self) -> None:
+        requests = [request for item in self._left() if (request := self._request(item)).call_id not in self._paid]
+        if not requests:
+            return
+        made = await asyncio.to_thread(self._client.submit_batch, [replace(one, detached=False) for one in requests])
+        open_ids = {str(one["id"]) for one in made}
+        while open_ids:
+            rows = await asyncio.to_thread(self._client.batches)
+            open_ids &= {str(row["id"]) for row in rows if row["status"] in OPEN}
+            if open_ids:
+                await asyncio.sleep(_BATCH_LOOK_S)
+
+    def _request(self, item: Item) -> Request:
+        """The request of a sample, by the id under which it was or will be made."""
+        before = self._prior.get(item.key)
+        known = str(before["call_id"]) if before and before.get("answered") else ""
+        return self._plan.request(item, 1 + int(before["attempt"] or 1) if before else 1, call_id=known)
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
@@ -160,9 +199,8 @@ class Runner:
         """One sample asked and scored, as a record."""
         before = self._prior.get(item.key)
         attempt = 1 + int(before["attempt"] or 1) if before else 1
-        known = str(before["call_id"]) if before and before.get("answered") else ""
         plan = self._plan
-        request = plan.request(item, attempt, call_id=known)
+        request = self._request(item)
         row: Row = {
             "id": f"{plan.run_id}/{item.sample.id}/{item.epoch}",
             "run_id": plan.run_id,

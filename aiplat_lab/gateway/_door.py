@@ -23,6 +23,7 @@ from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
 from aiplat_lab.gateway._metrics import Metrics
 from aiplat_lab.gateway._prompt_files import PromptFiles
+from aiplat_lab.gateway.batch import Batches
 from aiplat_lab.gateway.pipeline import Gateway, Stream
 from aiplat_lab.gateway.process import Address
 from aiplat_lab.gateway.schedule import Scheduler
@@ -83,6 +84,8 @@ class Door:
     """Held while a record is written that must be the first of its id."""
     scheduler: Scheduler | None = None
     """What keeps the schedules."""
+    batches: Batches | None = None
+    """What keeps the batches."""
     prompt_files: PromptFiles = field(init=False)
     """The saved prompts as files of this home."""
     active: int = 0
@@ -141,7 +144,12 @@ class Door:
             if budget["hard"] and Decimal(budget["spent_usd"]) >= Decimal(budget["limit_usd"])
         ]
         failing = self.scheduler.news() if self.scheduler is not None else []
-        return [*spent, *failing, *self.ledger.incidents[-10:], *self.incidents]
+        alone = [
+            f"{one['deployment']} is left alone after {one['failures_in_a_row']} failures in a row: {one['last_error']}"
+            for one in self.gateway.breakers()
+            if one["state"] == "open"
+        ]
+        return [*spent, *alone, *failing, *self.ledger.incidents[-10:], *self.incidents]
 
     def _complete(self, request: Request) -> Request:
         return request if request.model else replace(request, model=self.settings.default_model)
@@ -288,6 +296,7 @@ async def send_events(
     try:
         async with door.stream(asked) as stream:
             headers = {"Content-Type": f"{content_type}; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            headers |= {f"x-aiplat-{name}": value for name, value in stream.notes.items()}
             out = web.StreamResponse(headers={**headers, "x-aiplat-call-id": asked.call_id, "x-aiplat-cache": stream.cache})
             await out.prepare(request)
             opening = events.begin()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused
 from aiplat_lab.core.types import TOKEN_CLASSES, Request, Response
@@ -111,6 +112,19 @@ class Metrics:
             yield _line("aiplat_call_seconds_bucket", {"le": "+Inf" if limit is None else f"{limit:g}"}, total)
         yield _line("aiplat_call_seconds_sum", {}, round(self._seconds, 6))
         yield _line("aiplat_call_seconds_count", {}, total)
+
+
+def breaker_text(breakers: Iterable[Mapping[str, Any]]) -> str:  # Any: as `Breakers.describe` gives it
+    """The breakers of the deployments that failed lately, in Prometheus' text format."""
+    rows = list(breakers)
+    states = {"closed": 0.0, "half-open": 0.5, "open": 1.0}
+    lines = [
+        *_head("aiplat_breaker_open", "gauge", "Whether a deployment is left alone after failures: 0 no, 0.5 one call tries it, 1 yes."),
+        *(_line("aiplat_breaker_open", {"deployment": one["deployment"]}, states[one["state"]]) for one in rows),
+        *_head("aiplat_breaker_opened_total", "counter", "How often a deployment was left alone."),
+        *(_line("aiplat_breaker_opened_total", {"deployment": one["deployment"]}, one["opened"]) for one in rows),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _head(name: str, kind: str, meaning: str) -> tuple[str, str]:

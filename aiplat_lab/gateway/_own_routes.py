@@ -41,6 +41,7 @@ from aiplat_lab.gateway._door import (
     send_events,
     wanted,
 )
+from aiplat_lab.gateway._metrics import breaker_text
 from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway._prompt_files import KINDS as PROMPT_KINDS
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
@@ -48,7 +49,7 @@ from aiplat_lab.ledger import Receipt, check_record
 
 ARROW = "application/vnd.apache.arrow.stream"
 _TEAM_VIEWS = frozenset({"totals", "spend_by_day", "spend_by_team", "spend_by_project", "spend_by_model", "spend_by_user"})
-_TEAM_VIEWS |= {"errors_by_type", "recent_calls"}
+_TEAM_VIEWS |= {"errors_by_type", "recent_calls", "savings", "allocation"}
 """Views that a virtual key may read, for its own team."""
 
 
@@ -109,7 +110,7 @@ _KEY: Fields = {"models": (list, "a list of names of models")}
 _WHO: Fields = {f.name: (dict, "an object of texts") if f.name == "tags" else (str, "a text") for f in fields(Attribution)}
 
 
-def _request(body: Mapping[str, Json]) -> Request:
+def read_request(body: Mapping[str, Json]) -> Request:
     """The request that a body holds.
 
     Raises:
@@ -129,7 +130,7 @@ def _request(body: Mapping[str, Json]) -> Request:
 
 async def create_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/calls`: a request in our own shape; a stream is answered with lines of JSON."""
-    asked = _request(await read_json(request))
+    asked = read_request(await read_json(request))
     if not caller.owner:
         if caller.key is None:
             raise AuthRefused("a virtual key is missing", policy="auth")
@@ -228,11 +229,12 @@ async def snapshot(door: Door, request: web.Request, caller: Caller) -> web.Stre
 
 
 async def export(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`POST /api/export`: calls as Parquet."""
+    """`POST /api/export`: calls as Parquet, or their charges in FOCUS columns."""
     body = _moments(door, await read_json(request))
-    path = _path(body)
+    path, format = _path(body), str(body.pop("format", "parquet"))
     body.pop("path")
-    made = await door.read(lambda: door.ledger.export(path, body.pop("since", None), body.pop("until", None), filters=body))
+    since, until = body.pop("since", None), body.pop("until", None)
+    made = await door.read(lambda: door.ledger.export(path, since, until, format=format, filters=body))
     return json_reply(plain(made))
 
 
@@ -387,6 +389,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
         "in_flight": door.metrics.in_flight,
         "spend_today_usd": plain(totals.get("cost_usd")),
         "calls_today": totals.get("calls"),
+        "unpriced_today": totals.get("unpriced_calls"),
         "currency": settings.currency,
         "usd_rate": str(settings.usd_rate),
         "time_zone": settings.time_zone,
@@ -400,6 +403,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "http": address.http if address else "",
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
+            "breakers": plain(door.gateway.breakers()),
             "providers": [{"name": name, "kind": one.kind, "region": one.region} for name, one in settings.providers.items()],
             "schedules": door.scheduler.state() if door.scheduler is not None else None,
             "incidents": [*trouble, *door.news()],
@@ -428,7 +432,8 @@ async def metrics(door: Door, request: web.Request, caller: Caller) -> web.Strea
         ),
         "aiplat_ledger_seq": ("Number of the newest row of the ledger.", float(door.ledger.head.seq)),
     }
-    return web.Response(text=door.metrics.text(gauges), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    text = door.metrics.text(gauges) + breaker_text(door.gateway.breakers())
+    return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def _size(folder: Path) -> int:

@@ -71,6 +71,8 @@ async def responses(door: Door, request: web.Request, caller: Caller) -> web.Str
     if asked.stream:
         return await send_events(door, request, asked, _Events(asked))
     response = await door.handle(asked)
+    if response.body is not None and response.body.get("object") == "response":
+        return json_reply(dict(response.body), headers=facts(response))
     return json_reply(_object(asked, _output(asked, response), response), headers=facts(response))
 
 
@@ -235,7 +237,9 @@ def _object(asked: Request, output: Sequence[Json], response: Response | None, *
 
 @dataclass(slots=True)
 class _Events:
-    """Pieces as the events of a Responses stream: items that are opened, filled and closed, one after the other."""
+    """Pieces as the events of a Responses stream: the provider's own where it speaks this wire, else items that are opened, filled and
+    closed, one after the other.
+    """
 
     asked: Request
     created: float = field(default_factory=time.time)
@@ -248,18 +252,30 @@ class _Events:
     usage: Usage | None = None
     finish_reason: str = ""
     model: str = ""
+    begun: bool = False
+    passing: bool = False
+    """Whether the provider's own events are passed on."""
 
     def begin(self) -> bytes:
-        """The events that open the stream."""
+        """Nothing: the first piece shows whose events open the stream."""
+        return b""
+
+    def _begin(self) -> bytes:
+        if self.begun:
+            return b""
+        self.begun = True
         about = _object(self.asked, [], None, created=self.created)
         return self._event("response.created", response=about) + self._event("response.in_progress", response=about)
 
     def of(self, chunk: Chunk) -> bytes:
         """The events for one piece."""
+        if chunk.body is not None and str(chunk.body.get("type") or "").startswith("response."):
+            self.passing = self.begun = True
+            return f"event: {chunk.body['type']}\ndata: ".encode() + dumps(chunk.body) + b"\n\n"
         self.usage = chunk.usage or self.usage
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self.model = chunk.response_model or self.model
-        found = b""
+        found = self._begin()
         if chunk.text:
             found += self._open("text", 0)
             self.text += chunk.text
@@ -275,7 +291,9 @@ class _Events:
 
     def end(self, response: Response | None) -> bytes:
         """The events that close the stream."""
-        found = b"" if self.output or self.open_item else self._open("text", 0)
+        if self.passing:
+            return b""
+        found = self._begin() + (b"" if self.output or self.open_item else self._open("text", 0))
         found += self._close()
         said = Response(finish_reason=self.finish_reason, usage=self.usage, response_model=self.model)
         whole = _object(self.asked, self.output, said, created=self.created)

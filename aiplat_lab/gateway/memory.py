@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiplat_lab.core.documents import request_document
 from aiplat_lab.core.errors import AuthRefused, UsageError
@@ -16,6 +16,7 @@ from aiplat_lab.gateway.row import recorded
 from aiplat_lab.ledger import Ledger
 
 _MAX_CALLS = 20_000
+Twin: TypeAlias = Callable[[Request], Awaitable[tuple[Request, Callable[[Response], Response]]]]
 
 
 class Memory:
@@ -23,10 +24,16 @@ class Memory:
 
     An id holds the time at which a client made it, so one that is younger than all that was forgotten and is not in memory is new,
     and needs no look-up.
+
+    Args:
+        ledger: where older calls are.
+        twin: gives a request as it is recorded where it was masked, and what puts the originals back into the answer.
+        clock: tells the time.
     """
 
-    def __init__(self, ledger: Ledger, *, clock: Clock = utc_now) -> None:
+    def __init__(self, ledger: Ledger, *, twin: Twin, clock: Clock = utc_now) -> None:
         self._ledger = ledger
+        self._twin = twin
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._complete_since: datetime = clock()
 
@@ -57,10 +64,13 @@ class Memory:
         key_id = request.attribution.key_id
         if key_id and key_id != row.get("key_id"):
             raise AuthRefused(f"the call {call_id} was made by somebody else; leave the call id out", policy="auth")
-        if row.get("request_hash") and row["request_hash"] != request_document(request).hash:
+        masked = "masked" in (row.get("flags") or ())
+        asked, restore = await self._twin(request) if masked else (request, None)
+        if row.get("request_hash") and row["request_hash"] != request_document(asked).hash:
             raise UsageError(f"the call id {call_id} was used for another request; leave it out, or make a new one")
         payload = self._ledger.payload(row["response_hash"]) if row.get("response_hash") else None
-        return recorded(row, payload)
+        answer = recorded(row, payload)
+        return answer if restore is None else restore(answer)
 
     def _read(self, call_id: str) -> Mapping[str, Any] | None:  # Any: a row's values
         rows = self._ledger.view_rows("call", {"call_id": call_id})

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from threading import Thread
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
-from aiplat_lab.core.documents import Document, request_document
+from aiplat_lab.core.documents import request_document
 from aiplat_lab.core.errors import (
     AiplatError,
     CallCancelled,
     CallRefused,
     ConfigError,
     LedgerError,
-    ProviderError,
+    UnknownCall,
     UnknownModel,
     UsageError,
     did_you_mean,
@@ -28,72 +27,27 @@ from aiplat_lab.core.errors import (
 )
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Shelf
-from aiplat_lab.core.registry import find
+from aiplat_lab.core.registry import check, find
 from aiplat_lab.core.settings import Settings, secret
-from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Price, Provider, Request, Response, Usage, utc_now
+from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
+from aiplat_lab.gateway._explain import explained
+from aiplat_lab.gateway._trip import Trip
+from aiplat_lab.gateway.booking import book
+from aiplat_lab.gateway.counting import Counted
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import FIRST, Auth, Budget, KeyRing, Limits, Prompts, make
-from aiplat_lab.policies.budget import may_have_cost
-from aiplat_lab.prices import Prices, cost, load
+from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, make
+from aiplat_lab.prices import Prices, load
 
 logger = logging.getLogger(__name__)
 
-_ZERO = Decimal(0)
 _CLOSE_S = 0.4
 """How long a provider may take to close a connection; the caller is not kept waiting for more."""
 _DRAIN_S = 1.0
 """How long the last pieces of a finished stream are waited for when the caller has left: they hold the usage."""
-
-
-@dataclass(slots=True)
-class _Trip:
-    """A call in flight."""
-
-    call: Call
-    began: float
-    """On the event loop's clock."""
-    asked: Document
-    task: asyncio.Task[Any]  # Any: the caller's own task
-    cancelling: int
-    """How often the task had been cancelled when the trip began."""
-    interrupted: Literal["", "cancel", "timeout"] = ""
-    closing: bool = False
-    """Whether it is over but for the books, and can no longer be interrupted."""
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def interrupt(self, reason: Literal["cancel", "timeout"]) -> None:
-        """Stops the trip wherever it is; the first reason counts."""
-        if not self.interrupted and not self.closing:
-            self.interrupted = reason
-            if self.task is not asyncio.current_task():
-                self.task.cancel()
-
-    def turned(self, error: BaseException) -> BaseException:
-        """The error that the caller should see: a cancellation of our own making becomes a typed one."""
-        if not isinstance(error, asyncio.CancelledError) or not self.interrupted:
-            return error
-        return self.reason() if self.task.uncancel() <= self.cancelling else error
-
-    def reason(self) -> AiplatError:
-        """Why the trip was interrupted."""
-        call = self.call
-        if self.interrupted == "cancel":
-            return CallCancelled(f"the call {call.id} was cancelled; what had come until then is in the ledger", call_id=call.id)
-        deployment = call.deployment
-        name = deployment.name if deployment else call.request.model
-        return ProviderError(
-            f"{name} was still writing when the time of the call was over; the text until then is in the ledger. "
-            "Set max_tokens, or raise the time limit.",
-            provider=deployment.provider if deployment else "",
-            model=deployment.model if deployment else "",
-            retryable=True,
-            reason="timeout",
-            call_id=call.id,
-        )
 
 
 class Gateway:
@@ -112,12 +66,20 @@ class Gateway:
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)
         self._providers: dict[str, Provider] = {}
+        check("transport", settings.transports())
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
         self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
-        self._route = Route(self._provider, gate=self._limits, clock=clock)
-        self._trips: dict[str, _Trip] = {}
-        self._memory = Memory(ledger, clock=clock)
+        self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self._limits, clock=clock)
+        self._trips: dict[str, Trip] = {}
+        self._masking = next(policy for policy in self._policies if isinstance(policy, Redact))
+        self._memory = Memory(ledger, twin=self._masking.twin, clock=clock)
+        if any(model.strategy == "fastest" for model in settings.models.values()):
+            self._route.speeds.fold(
+                ledger.view_rows("speed_by_deployment", {}), [one for all_ in self._deployments.values() for one in all_]
+            )
+        self.elsewhere: Callable[[str], str] = lambda call_id: ""
+        """Says where a call waits that is under way but not here, such as in a batch; an empty text for any other."""
         if any(provider.kind != "local" for provider in settings.providers.values()):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
@@ -162,6 +124,8 @@ class Gateway:
                 call.response = await self._route.answer(call)
                 for answered in self._answered:
                     await answered(call)
+            else:
+                await self._masking.answered(call)  # what holds for an answer holds for one from the cache
         except BaseException as error:  # the one place that sees everything; it re-raises
             raise self._failed(trip, trip.turned(error)) from None
         finally:
@@ -182,12 +146,51 @@ class Gateway:
             AiplatError: refused, or the provider failed. Nothing is generated or spent, so no row is written.
         """
         call = Call(request=request, started_at=self._clock(), deployments=self._settings.deployments(request.model))
-        await self._before(call, self._policies[: len(FIRST)])
+        await self._before(call, [policy for policy in self._policies if policy.name in CHECKS])
         for deployment in call.deployments:
             count = getattr(self._provider(deployment.provider), "count_tokens", None)
             if count is not None:
-                return int(await count(request, deployment))
+                return int(await count(call.request, deployment))
         return None
+
+    # --- calls that wait elsewhere, such as in a batch --------------------------------------------------------------
+
+    def open_call(self, request: Request, *, started_at: datetime | None = None) -> Call:
+        """A call that nobody waits for here: `judge` it, and `close_call` it when its answer has come."""
+        call = Call(request=self._prompts.named(request), started_at=started_at or self._clock(), deployments=self._behind(request.model))
+        call.state["request_hash"] = request_document(request).hash
+        call.state["began"] = asyncio.get_running_loop().time() - (self._clock() - call.started_at).total_seconds()
+        return call
+
+    async def judge(self, call: Call, *, without: Collection[str] = ()) -> None:
+        """Passes the call through the policies, but for those named.
+
+        Raises:
+            AiplatError: one says no.
+        """
+        await self._before(call, [policy for policy in self._policies if policy.name not in without])
+
+    async def close_call(self, call: Call, *, error: BaseException | None = None) -> None:
+        """Books and records a call that `open_call` gave, with its answer in `call.response` or the error that it ended with."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a call needs a running task")
+        trip = Trip(call, float(call.state["began"]), request_document(call.request), task, task.cancelling())
+        if error is not None:
+            self._failed(trip, error)
+        await self._end(trip)
+
+    def provider(self, name: str) -> Provider:
+        """The provider of that name.
+
+        Raises:
+            ConfigError: it cannot be made.
+        """
+        return self._provider(name)
+
+    def deployments(self, model: str) -> tuple[Deployment, ...]:
+        """What a model's name stands for; empty if unknown."""
+        return self._behind(model)
 
     def cancel(self, call_id: str) -> bool:
         """Stops a call in flight and closes its connection to the provider; false when there is no such call."""
@@ -209,6 +212,26 @@ class Gateway:
             }
             for name, deployments in self._deployments.items()
         ]
+
+    async def explain(self, request: Request, *, input_tokens: int | None = None) -> dict[str, Any]:  # Any: JSON
+        """Which deployments a call would try, in which order and why; nothing is sent and no row is written.
+
+        Args:
+            request: the call.
+            input_tokens: the length of its input, where the request is given without its text.
+
+        Raises:
+            AiplatError: the call would be refused.
+        """
+        call = Call(request=self._prompts.named(request), started_at=self._clock(), deployments=self._behind(request.model))
+        call.state["input_tokens"] = input_tokens
+        listed = call.deployments
+        await self._before(call, self._policies[: len(FIRST)])
+        return explained(call, listed, route=self._route, prices=self._prices, settings=self._settings)
+
+    def breakers(self) -> list[dict[str, Any]]:
+        """The deployments that failed lately, with the state of their breakers."""
+        return self._route.breakers.describe()
 
     @property
     def budget(self) -> Budget:
@@ -249,6 +272,8 @@ class Gateway:
         """The answer to a call that was begun before under the same id; None for a new one."""
         if not is_id(request.call_id):
             raise UsageError(f"{request.call_id!r} is not a call id; leave it out, or send a UUIDv7")
+        if where := self.elsewhere(request.call_id):
+            raise UnknownCall(f"the call {request.call_id} waits in {where}; its answer is there when that is over")
         while True:
             trip = self._trips.get(request.call_id)
             if trip is not None:
@@ -259,12 +284,12 @@ class Gateway:
             if answer is not None or not begun_meanwhile:
                 return answer
 
-    def _begin(self, request: Request) -> _Trip:
+    def _begin(self, request: Request) -> Trip:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call needs a running task")
         call = Call(request=self._prompts.named(request), started_at=self._clock(), deployments=self._behind(request.model))
-        trip = _Trip(call, asyncio.get_running_loop().time(), request_document(request), task, task.cancelling())
+        trip = Trip(call, asyncio.get_running_loop().time(), request_document(request), task, task.cancelling())
         call.state["began"] = trip.began
         call.state["request_hash"] = trip.asked.hash
         self._ledger.begin(begin_row(call))
@@ -281,7 +306,9 @@ class Gateway:
             )
         if not request.messages and not request.inputs and request.body is None:
             raise UsageError("the request holds no message and no input, so there is nothing to ask the model")
-        for policy in policies:
+        for index, policy in enumerate(policies):
+            if index == len(FIRST):  # who may ask whom is settled, and every further rule sees the deployments in their order
+                self._route.orders.plan(call)
             try:
                 await policy.before(call)
             except CallRefused:
@@ -290,25 +317,26 @@ class Gateway:
             if call.response is not None:
                 return
 
-    def _failed(self, trip: _Trip, error: BaseException) -> BaseException:
+    def _failed(self, trip: Trip, error: BaseException) -> BaseException:
         """Notes in the call why it ended, and gives the error that its caller should see."""
         call = trip.call
         error = call.error = _typed(error, call.id)
         if isinstance(error, CallRefused):
             call.status = "refused"
+            call.policy = error.policy or call.policy
         elif isinstance(error, CallCancelled) or not isinstance(error, Exception):
             call.status = "cancelled"
         else:
             call.status = "error"
         return error
 
-    async def _end(self, trip: _Trip) -> None:
+    async def _end(self, trip: Trip) -> None:
         """Books and records a call, however it ended."""
         trip.closing = True
         call = trip.call
         call.ended_at = call.started_at + timedelta(seconds=asyncio.get_running_loop().time() - trip.began)
         try:
-            self._book(call)
+            book(call, prices=self._prices, first=self._reference(call.request.model))
             await self._after(call, len(self._policies) - 1)
         finally:
             self._trips.pop(call.id, None)
@@ -330,30 +358,12 @@ class Gateway:
             if index:
                 await self._after(call, index - 1)
 
-    def _book(self, call: Call) -> None:
-        """Prices the call; unknown stays unknown."""
-        if call.cache == "hit":
-            return
-        if call.attempts == 0 or (call.response is None and not may_have_cost(call)):
-            call.cost_usd = call.baseline_cost_usd = _ZERO
-            return
-        usage: Usage | None = call.response.usage if call.response is not None else call.state.get("usage")
-        if call.deployment is None:
-            return
-        call.price = self._prices.of(call.deployment, call.started_at, usage=usage)
-        if usage is None:
-            if call.response is not None and "no_usage" not in call.response.flags:
-                call.flags.append("no_usage")
-            return
-        call.cost_usd = _cost(usage, call.price)
-        if call.cost_usd is None:
-            call.flags.append("no_price")
-        first = self._behind(call.request.model)[0]
-        call.baseline_cost_usd = (
-            call.cost_usd if first == call.deployment else _cost(usage, self._prices.of(first, call.started_at, usage=usage))
-        )
-
     # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _reference(self, model: str) -> Deployment | None:
+        """What the model would be without routing; its cost is the baseline."""
+        behind = self._behind(model)
+        return self._route.orders.reference(model, behind) if behind else None
 
     def _behind(self, model: str) -> tuple[Deployment, ...]:
         return self._deployments.get(model) or self._settings.deployments(model)
@@ -362,6 +372,8 @@ class Gateway:
         provider = self._providers.get(name)
         if provider is None:
             settings = self._settings.providers[name]
+            if not settings.transport:
+                settings = replace(settings, transport=self._settings.gateway.transport)
             provider = self._providers[name] = find("provider", settings.kind)(name, settings)
         return provider
 
@@ -370,7 +382,7 @@ class Gateway:
         settings = self._settings.providers[deployment.provider]
         try:
             find("provider", settings.kind)
-            if not settings.api_key.startswith("keyring:"):
+            if not settings.api_key.startswith(("keyring:", "command:")):
                 secret(settings.api_key)
         except ConfigError:
             return False
@@ -378,6 +390,7 @@ class Gateway:
 
     def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
         price = self._prices.of(deployment, now)
+        breaker, wait_s = self._route.standing(deployment)
         return {
             "provider": deployment.provider,
             "model": deployment.model,
@@ -387,6 +400,8 @@ class Gateway:
             "price_version": price.version if price else None,
             "max_output_tokens": deployment.max_output_tokens,
             "context_tokens": deployment.context_tokens,
+            "breaker": breaker,
+            "wait_s": wait_s,
         }
 
 
@@ -396,7 +411,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
     def __init__(self, gateway: Gateway, request: Request) -> None:
         self._gateway = gateway
         self._request = request
-        self._trip: _Trip | None = None
+        self._trip: Trip | None = None
         self._upstream: Upstream | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[Chunk] = []
@@ -406,6 +421,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         self._finish_reason = ""
         self._response_model = ""
         self._usage: Usage | None = None
+        self._counted = Counted()
         self._tool_calls: list[dict[str, Any]] = []
         self.response: Response | None = None
         """The whole answer with what it cost, once the stream has ended and was left."""
@@ -420,6 +436,11 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         """`hit`, `miss` or `off`; known once the stream is entered."""
         return self._trip.call.cache if self._trip else (self.response.cache if self.response else "off")
 
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What is known of the call before its end, for the answer's headers."""
+        return self._trip.call.notes if self._trip else (self.response.notes if self.response else {})
+
     async def __aenter__(self) -> Stream:
         gateway = self._gateway
         again = await gateway._again(self._request)
@@ -430,6 +451,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         try:
             await gateway._before(trip.call, gateway._policies)
             if trip.call.response is not None:
+                await gateway._masking.answered(trip.call)
                 self._pending, self._ended = _replay(trip.call.response), True
             else:
                 self._upstream = await gateway._route.open(trip.call)
@@ -438,6 +460,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
                 self._timer = asyncio.get_running_loop().call_at(self._upstream.deadline, trip.interrupt, "timeout")
         except BaseException as error:  # as in `Gateway.handle`
             self._trip = None
+            await self._close(error)  # a filter may have stopped an answer that had begun
             failed = gateway._failed(trip, trip.turned(error))
             await gateway._end(trip)
             raise failed from None
@@ -466,7 +489,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
     async def _more(self, upstream: Upstream) -> None:
         """The next piece, or what the filters held back until the end."""
         try:
-            self._pending = self._filtered([await anext(upstream.rest)])
+            self._pending = self._filtered([await upstream.next()])
         except StopAsyncIteration:
             self._ended = True
             for index, one in enumerate(self._filters):
@@ -502,7 +525,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         elif isinstance(error, asyncio.CancelledError) and cause is not error:
             raise cause from None
 
-    def _why_left(self, trip: _Trip, error: BaseException | None) -> BaseException | None:
+    def _why_left(self, trip: Trip, error: BaseException | None) -> BaseException | None:
         """Why the caller leaves, or None when the answer is whole."""
         if isinstance(error, asyncio.CancelledError):
             return trip.turned(error)
@@ -532,7 +555,9 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         except (TimeoutError, AiplatError):
             pass
 
-    def _settle(self, trip: _Trip, cause: BaseException | None) -> None:
+    def _settle(self, trip: Trip, cause: BaseException | None) -> None:
+        if self._upstream is not None and (cause is None or self._upstream.broke is not None):
+            self._gateway._route.ended(trip.call, self._upstream, self._usage)
         if cause is None:
             self._finish(trip.call)
             return
@@ -551,7 +576,8 @@ class Stream(AbstractAsyncContextManager["Stream"]):
                 call.partial.append(chunk.text)
             if chunk.tool_calls:
                 merge_tool_calls(self._tool_calls, chunk.tool_calls)
-            self._usage = chunk.usage or self._usage
+            if chunk.usage is not None:
+                self._usage = self._counted.add(chunk.usage)
         self._finish_reason = chunk.finish_reason or self._finish_reason
         self._response_model = chunk.response_model or self._response_model
         return chunk
@@ -587,7 +613,3 @@ def _replay(answer: Response) -> list[Chunk]:
     calls: tuple[Mapping[str, Any], ...] = tuple({"index": index, **one} for index, one in enumerate(answer.tool_calls))
     pieces = [Chunk(text=answer.text, response_model=answer.response_model, tool_calls=calls)]
     return [*pieces, Chunk(finish_reason=answer.finish_reason, usage=answer.usage, response_model=answer.response_model)]
-
-
-def _cost(usage: Usage, price: Price | None) -> Decimal | None:
-    return None if price is None else cost(usage, price)

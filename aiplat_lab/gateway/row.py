@@ -8,7 +8,7 @@ from typing import Any
 
 from aiplat_lab.core.documents import Document, read_response, request_document, response_document
 from aiplat_lab.core.errors import AiplatError, CallCancelled, CallLost, ProviderError, from_wire, redact, shorten
-from aiplat_lab.core.types import Attribution, Call, Price, Response, Usage
+from aiplat_lab.core.types import STANDARD_TIERS, Attribution, Call, Price, Response, Usage
 
 Row = dict[str, Any]  # Any: str, int, float, Decimal, aware time, bool, dict of tags, list of flags, or None
 GATEWAY_LOST = "gateway_lost"
@@ -62,7 +62,7 @@ def end_row(call: Call, asked: Document) -> tuple[Row, dict[str, bytes]]:
         "cost_usd": call.cost_usd,
         "baseline_cost_usd": call.baseline_cost_usd,
         "price_version": call.price.version if call.price else None,
-        **_unit_prices(call.price),
+        **_unit_prices(call.price, response.usage if response else call.state.get("usage")),
         "latency_s": call.latency_s,
         "time_to_first_token_s": call.time_to_first_token_s,
         "queued_s": call.queued_s,
@@ -177,7 +177,6 @@ def _tokens(usage: Usage | None) -> Row:
         "output_tokens": usage.output_tokens if usage else None,
         "reasoning_tokens": usage.reasoning_tokens if usage else None,
         "other_units": {name: str(count) for name, count in _other(usage).items() if count} if usage else {},
-        "service_tier": (usage.service_tier or None) if usage else None,
     }
 
 
@@ -185,19 +184,34 @@ def _other(usage: Usage) -> dict[str, int]:
     return {**usage.other, "cache_write_1h_tokens": usage.cache_write_1h_tokens}
 
 
-def _unit_prices(price: Price | None) -> Row:
+def _unit_prices(price: Price | None, usage: Usage | None) -> Row:
+    """The prices by which the row can be priced again from itself, and the tier of service they are for."""
     return {
         "input_usd_per_mtok": price.input_usd_per_mtok if price else None,
         "output_usd_per_mtok": price.output_usd_per_mtok if price else None,
         "cache_read_usd_per_mtok": price.cache_read_usd_per_mtok if price else None,
         "cache_write_usd_per_mtok": price.cache_write_usd_per_mtok if price else None,
         "reasoning_usd_per_mtok": price.reasoning_usd_per_mtok if price else None,
-        "other_prices_usd": _other_prices(price) if price else {},
+        "other_prices_usd": _other_prices(price, usage) if price else {},
+        "service_tier": _tier(price, usage),
     }
 
 
-def _other_prices(price: Price) -> dict[str, str]:
-    found = {name: f"{usd:f}" for name, usd in price.other_usd.items()}
-    if price.cache_write_1h_usd_per_mtok is not None:
+def _other_prices(price: Price, usage: Usage | None) -> dict[str, str]:
+    """The prices of units that the call used, as text; a request is one whether it was counted or not."""
+    found = {
+        name: f"{usd:f}" for name, usd in price.other_usd.items() if name == "requests" or (usage is not None and usage.other.get(name))
+    }
+    if price.cache_write_1h_usd_per_mtok is not None and usage is not None and usage.cache_write_1h_tokens:
         found["cache_write_1h_usd_per_mtok"] = f"{price.cache_write_1h_usd_per_mtok:f}"
+    if price.discount:
+        found["discount"] = f"{price.discount:f}"
     return found
+
+
+def _tier(price: Price | None, usage: Usage | None) -> str | None:
+    """The tier of service that was paid, or the one that was served where nobody knows a price."""
+    if price is not None:
+        return price.service_tier or None
+    served = usage.service_tier.lower() if usage is not None else ""
+    return None if served in STANDARD_TIERS else served

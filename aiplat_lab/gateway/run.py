@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from aiplat_lab.core.errors import AiplatError, GatewayUnavailable
@@ -17,6 +18,7 @@ from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.gateway._door import Door
+from aiplat_lab.gateway.batch import Batches
 from aiplat_lab.gateway.pipeline import Gateway
 from aiplat_lab.gateway.process import LOG_BYTES, Address, Lock, open_log, read_address, write_address
 from aiplat_lab.gateway.reading import plain
@@ -77,9 +79,11 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
     """From the opened ledger to the end of the last call."""
     door = Door(home=home, settings=settings, ledger=ledger, gateway=Gateway(settings, ledger), started_at=utc_now(), fault=fault)
     door.scheduler = scheduler = Scheduler(home, settings, ledger, recording=door.recording)
-    keeping: asyncio.Task[None] | None = None
+    door.batches = batches = Batches(door.gateway, ledger, poll_s=settings.gateway.batch_poll_s)
+    tasks: list[asyncio.Task[None]] = []
     listening: Listening | None = None
     try:
+        batches.restore()
         await door.read(lambda: door.prompt_files.write(door.gateway.prompts))
         listening = await listen(door)
         door.address = Address(
@@ -96,14 +100,17 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
         gc.enable()
         for name in (signal.SIGTERM, signal.SIGINT):
             _on_signal(name, door.stop)
-        keeping = asyncio.create_task(scheduler.run())
-        keeping.add_done_callback(lambda task: _keeper_ended(door, task))
+        for what, keeper in (("schedules are", scheduler.run()), ("batches are", batches.run())):
+            task = asyncio.create_task(keeper)
+            task.add_done_callback(partial(_keeper_ended, door, what))
+            tasks.append(task)
         await _until_stopped(door, lock, background=background)
     finally:
         home.gateway_file.unlink(missing_ok=True)  # the next client starts another one, which waits for our lock
-        if keeping is not None:
-            keeping.cancel()
-            await asyncio.wait([keeping])
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await scheduler.aclose()
         if listening is not None:
             await listening.aclose()
@@ -114,12 +121,12 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
     logger.info("stopped")
 
 
-def _keeper_ended(door: Door, task: asyncio.Task[None]) -> None:
-    """What keeps the schedules never ends by itself; should it, a person must see that."""
+def _keeper_ended(door: Door, what: str, task: asyncio.Task[None]) -> None:
+    """What keeps schedules and batches never ends by itself; should it, a person must see that."""
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        logger.error("schedules are kept no more", exc_info=error)
-        door.incidents.append(f"schedules are kept no more ({type(error).__name__}); run `aiplat stop`, then `aiplat start`")
+        logger.error("%s kept no more", what, exc_info=error)
+        door.incidents.append(f"{what} kept no more ({type(error).__name__}); run `aiplat stop`, then `aiplat start`")
 
 
 async def _until_stopped(door: Door, lock: Lock, *, background: bool) -> None:
@@ -131,7 +138,7 @@ async def _until_stopped(door: Door, lock: Lock, *, background: bool) -> None:
                 await door.stop.wait()
         except TimeoutError:
             pass
-        awake = door.active or (door.scheduler is not None and door.scheduler.keeps_awake)
+        awake = door.active or any(one is not None and one.keeps_awake for one in (door.scheduler, door.batches))
         if idle_s and not awake and time.monotonic() - door.last_active > idle_s:
             logger.info("no client for %.0f s", idle_s)
             return

@@ -25,6 +25,7 @@ from aiplat_lab.core.errors import (
     CallCancelled,
     CallLost,
     CallRefused,
+    CapabilityRefused,
     ConfigError,
     ContentRefused,
     LedgerError,
@@ -39,7 +40,7 @@ from aiplat_lab.core.errors import (
     redact,
 )
 from aiplat_lab.core.settings import Home
-from aiplat_lab.gateway import _anthropic_face, _openai_face, _own_routes, _responses_face
+from aiplat_lab.gateway import _anthropic_face, _batch_routes, _openai_face, _own_routes, _responses_face, _route_face
 from aiplat_lab.gateway._anthropic_face import AnthropicFace
 from aiplat_lab.gateway._door import Caller, Door, Face, Fault, json_reply
 from aiplat_lab.gateway._openai_face import OpenAIFace
@@ -83,6 +84,10 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/api/calls", _own_routes.create_call, _OWN, _KEYS),
     ("GET", "/api/calls/{id}", _own_routes.read_call, _OWN, _KEYS),
     ("POST", "/api/calls/{id}/cancel", _own_routes.cancel_call, _OWN, _OWNER),
+    ("POST", "/api/batches", _batch_routes.submit, _OWN, _KEYS),
+    ("GET", "/api/batches", _batch_routes.listed, _OWN, _KEYS),
+    ("GET", "/api/batches/{id}", _batch_routes.read, _OWN, _KEYS),
+    ("POST", "/api/batches/{id}/cancel", _batch_routes.cancel, _OWN, _KEYS),
     ("POST", "/api/query", _own_routes.query, _OWN, _OWNER),
     ("POST", "/api/views/{name}", _own_routes.view, _OWN, _KEYS),
     ("POST", "/api/records", _own_routes.record, _OWN, _OWNER),
@@ -93,6 +98,7 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/api/keys", _own_routes.create_key, _OWN, _OWNER),
     ("GET", "/api/keys", _own_routes.list_keys, _OWN, _OWNER),
     ("POST", "/api/keys/{id}/revoke", _own_routes.revoke_key, _OWN, _OWNER),
+    ("POST", "/api/route/explain", _route_face.explain, _OWN, _KEYS),
     ("GET", "/api/budgets", _own_routes.budgets, _OWN, _OWNER),
     ("POST", "/api/budgets/what-if", _own_routes.would_pass, _OWN, _OWNER),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
@@ -112,6 +118,7 @@ _STATUS: tuple[tuple[type[AiplatError], int], ...] = (
     (BudgetExceeded, 402),  # SDKs send a 429 again by themselves, which no budget is helped by
     (RateLimited, 429),
     (ContentRefused, 400),
+    (CapabilityRefused, 400),
     (CallRefused, 403),
     (UnknownModel, 404),
     (UnknownCall, 404),

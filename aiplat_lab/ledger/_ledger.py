@@ -21,7 +21,7 @@ from aiplat_lab.core.settings import Home
 from aiplat_lab.core.types import Clock, utc_now
 from aiplat_lab.ledger.query import Params, arrow, check, dicts
 from aiplat_lab.ledger.rows import GENESIS, Prepared, Row, prepare_call, prepare_record, row_hash
-from aiplat_lab.ledger.snapshot import digest_of, export_statement, place, read_payload
+from aiplat_lab.ledger.snapshot import digest_of, export_statement, export_target, place, read_payload
 from aiplat_lab.ledger.spool import HELD as _HELD
 from aiplat_lab.ledger.spool import SEGMENT_BYTES as _SEGMENT_BYTES
 from aiplat_lab.ledger.spool import Durability, Spool, begin_line, held_line, lines, payload_line, row_line, segments
@@ -447,25 +447,23 @@ class Ledger:
         format: str = "parquet",
         filters: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Writes calls to a Parquet file, and says what it holds: `path`, `rows`, `sha256`.
+        """Writes calls to a file, and says what it holds: `path`, `rows`, `sha256`; for FOCUS also the calls of unknown cost left out.
 
         Args:
-            path: a file that does not exist, or a folder, in which `calls.parquet` is made.
+            path: a file that does not exist, or a folder, in which `calls.parquet` or `focus.parquet` is made.
             since: the first time, included.
             until: the last time, not included.
-            format: `parquet`.
+            format: `parquet`: a row for each call; `focus`: a row for each charge in FOCUS columns, as CSV where `path` ends so.
             filters: further filters, as a view takes them.
 
         Raises:
             LedgerError: the file exists or cannot be written, or a filter is wrong.
         """
-        if format != "parquet":
-            raise LedgerError(f"calls are exported as 'parquet', not as {format!r}; for the whole ledger make a snapshot")
-        target = Path(path)
-        target = target / "calls.parquet" if target.is_dir() else target
+        target = export_target(Path(path), format)
         _refuse_existing(target)
-        made = self._scratch("export.parquet")
-        asked = export_statement({**(filters or {}), "since": since, "until": until}, made)
+        made = self._scratch("export.tmp")
+        wanted = {**(filters or {}), "since": since, "until": until}
+        asked = export_statement(wanted, made, format, csv=target.suffix.lower() == ".csv")
 
         def write(con: duckdb.DuckDBPyConnection) -> int:
             row = con.execute(asked.sql, asked.params).fetchone()
@@ -474,7 +472,8 @@ class Ledger:
         rows = self._store_job(lambda: self._read(write), target)
         digest = digest_of(made)
         place(made, target)
-        return {"path": str(target), "rows": rows, "sha256": digest}
+        left_out = {"unpriced_calls": self.view_rows("totals", wanted)[0]["unpriced_calls"]} if format == "focus" else {}
+        return {"path": str(target), "rows": rows, "sha256": digest, **left_out}
 
     def erase_payload(self, digest: str) -> bool:
         """Takes a payload out of the file, the spool and the archive; the chain stays valid. Gives whether there was one.

@@ -18,6 +18,7 @@ from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.ledger import query, schema
 from aiplat_lab.ledger.database import connect, lock_down, quoted
+from aiplat_lab.ledger.focus import FOCUS, FOCUS_VERSION
 from aiplat_lab.ledger.verify import Anchor, Verification, verify
 from aiplat_lab.ledger.views import View, find_view
 
@@ -129,10 +130,32 @@ class Export(NamedTuple):
     params: list[Any]  # Any: bound values
 
 
-def export_statement(filters: Mapping[str, Any], path: Path) -> Export:  # Any: as `View.query`
-    """The statement that writes the calls of these filters to a Parquet file."""
-    chosen = View(doc="", sql="SELECT * FROM calls ORDER BY seq", source="ledger.main.calls", whole=False).query("export", filters)
-    return Export(f"COPY ({chosen.sql}) TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)", chosen.params)
+EXPORTS: Mapping[str, str] = {"parquet": "SELECT * FROM calls ORDER BY seq", "focus": FOCUS}
+"""What calls can be exported as, with the statement that chooses its rows."""
+
+
+def export_target(path: Path, format: str) -> Path:
+    """The file that an export writes: `path`, or one in the folder `path`.
+
+    Raises:
+        LedgerError: there is no such format, or it cannot be written under such a name.
+    """
+    if format not in EXPORTS:
+        raise LedgerError(f"calls are exported as {' or '.join(EXPORTS)}, not as {format!r}; for the whole ledger make a snapshot")
+    target = path / {"parquet": "calls.parquet", "focus": "focus.parquet"}[format] if path.is_dir() else path
+    if format == "focus" and target.suffix.lower() not in (".csv", ".parquet"):
+        raise LedgerError(f"{target.name!r} must end in .csv or .parquet, which says how FOCUS rows are written")
+    return target
+
+
+def export_statement(filters: Mapping[str, Any], path: Path, format: str, *, csv: bool) -> Export:  # Any: as `View.query`
+    """The statement that writes the calls of these filters to a file: Parquet, or CSV."""
+    chosen = View(doc="", sql=EXPORTS[format], source="ledger.main.calls", whole=False).query("export", filters)
+    if csv:
+        how = "FORMAT csv, HEADER, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%SZ'"
+    else:
+        how = "FORMAT parquet, COMPRESSION zstd" + (f", KV_METADATA {{focus_version: '{FOCUS_VERSION}'}}" if format == "focus" else "")
+    return Export(f"COPY ({chosen.sql}) TO {quoted(path)} ({how})", chosen.params)
 
 
 class Snapshot:

@@ -1,7 +1,7 @@
 """The rules of the gateway, one file each: a policy has `before(call)` and `after(call)`.
 
 A plug-in's policy is registered as `@register("policy", name)` and made as `cls(settings, ledger, clock=clock)`; it runs after
-`prompt` and before `cache`. One that keeps state folded from records hears of new ones by `ledger.watch(kinds, …)`, and has a say
+`prompt` and before `redact`. One that keeps state folded from records hears of new ones by `ledger.watch(kinds, …)`, and has a say
 in what may be recorded by `guards`, the kinds, and `admit(kind, row)`, which raises.
 """
 
@@ -16,11 +16,14 @@ from aiplat_lab.policies.budget import Budget
 from aiplat_lab.policies.cache import Cache
 from aiplat_lab.policies.limits import Limits
 from aiplat_lab.policies.prompt import Prompts
+from aiplat_lab.policies.redact import Redact
 from aiplat_lab.policies.residency import Residency
 
+CHECKS = ("auth", "residency", "redact")
+"""The rules of a question that generates nothing, such as one for the number of tokens."""
 FIRST = ("auth", "residency")
 THEN = ("prompt",)
-LAST = ("cache", "limits", "budget")
+LAST = ("redact", "cache", "limits", "budget")
 
 
 def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple[Policy, ...]:
@@ -30,4 +33,4 @@ def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple
     return tuple(find("policy", name)(settings, ledger, clock=clock) for name in order)
 
 
-__all__ = ["Auth", "Budget", "Cache", "Key", "KeyRing", "Limits", "NewKey", "Prompts", "Residency", "make"]
+__all__ = ["CHECKS", "Auth", "Budget", "Cache", "Key", "KeyRing", "Limits", "NewKey", "Prompts", "Redact", "Residency", "make"]

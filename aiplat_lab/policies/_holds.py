@@ -94,6 +94,11 @@ class Hold:
     """Whether the call was sent with a limit that its caller did not set."""
     settled: bool = False
 
+    @property
+    def counters(self) -> tuple[Counter, ...]:
+        """The counters of the budgets that hold the call."""
+        return tuple(part.counter for part in self.ask.parts)
+
 
 @dataclass(slots=True)
 class Book:

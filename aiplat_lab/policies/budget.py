@@ -60,7 +60,7 @@ MIN_OUTPUT_TOKENS = 16
 SHARE = 16
 """One of several calls at once takes no more than this part of what is left, if its task can do with less than all it could write."""
 _WORTH_KNOWING = 256
-"""From so many tokens on, knowing more of an input than its bytes is worth the memory."""
+"""From so many tokens on, the beginnings of a conversation are worth remembering."""
 _WELL_KNOWN, _EVERY = 100, 4
 """Of a task of so many known answers, every fourth is looked at."""
 _GUESSED_OUTPUT_TOKENS = 512
@@ -172,7 +172,7 @@ class Budget:
             return None
         bound = input_bound(request) if input_tokens is None else input_tokens
         longest = Usage(input_tokens=bound, output_tokens=1 if request.operation == "chat" else 0)
-        priced = [(one, self._prices.of(one, call.started_at, usage=longest, options=_options(request, one))) for one in call.deployments]
+        priced = [(one, self._prices.of(one, call.started_at, usage=longest, tier=_tier(request, one))) for one in call.deployments]
         known = [(one, price) for one, price in priced if price is not None]
         if len(known) < len(priced):
             self._only_priced(call, [counter for counter in counters if counter.budget.hard], [one for one, _ in known])
@@ -432,8 +432,7 @@ class Budget:
         if usage is None or call.deployment is None or call.cache == "hit":
             return
         name, ask = call.deployment.name, hold.ask
-        if ask.bound >= _WORTH_KNOWING or usage.total_input_tokens > ask.bound:
-            self._inputs.learn(call, usage.total_input_tokens, ask.bound, ask.heads)
+        self._inputs.learn(call, usage.total_input_tokens, ask.bound, ask.heads)
         self._ended += 1
         if self._ended % _EVERY and ask.answers is not None and ask.answers.known >= _WELL_KNOWN:
             return
@@ -459,10 +458,9 @@ class Budget:
             call.flags.append(f"{kind}_not_recorded")
 
 
-def _options(request: Request, deployment: Deployment) -> dict[str, str] | None:
-    """What makes the call dearer than the standard price."""
-    tier = request.settings.get("service_tier") or deployment.service_tier
-    return {"service_tier": "priority"} if tier == "priority" else None
+def _tier(request: Request, deployment: Deployment) -> str:
+    """The tier of service that makes the call dearer than the standard price, if one is asked for."""
+    return "priority" if "priority" in (request.settings.get("service_tier"), deployment.service_tier) else ""
 
 
 def _limit(call: Call, tokens: int) -> None:

@@ -3,47 +3,125 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from aiplat_lab.core.settings import Settings
-from aiplat_lab.core.types import Deployment, Price, Usage
+from aiplat_lab.core.settings import SETTINGS_FILE, Settings
+from aiplat_lab.core.types import STANDARD_TIERS, Deployment, Price, Usage
+from aiplat_lab.prices._cost import per_mtok, unpriced_units
+from aiplat_lab.prices._list import Rates, find, opened, rates, tiers
+from aiplat_lab.prices._local import LocalBook
 
-_NOT_BY_TOKEN = ("requests_kcount", "output_citation_mtok")
-"""Fees that five prices by token cannot say; a model that has one stays unpriced rather than too cheap."""
+_MOST_KEPT = 4096
+_CLASSES = tuple(field.name for field in fields(Price) if field.name.endswith("_per_mtok"))
+
+
+class Held(NamedTuple):
+    """What is known of a deployment's price at a time, for people."""
+
+    rates: Rates | None
+    source: str
+    """Where it stands: the setting, the entry of the price book, or the list; empty where nowhere."""
+    since: str
+    """The day from which it holds, where that is known."""
+    tiers: tuple[str, ...]
+    """The tiers of service that the list prices apart."""
 
 
 class Prices:
     """Every price of these settings: the one place that the pipeline, the budgets and the routing ask.
+
+    The deployment's own price wins, then the most specific and latest entry of `[[prices]]`, then the dated list.
 
     Args:
         settings: the settings, with providers, deployments' own prices and the local price book.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._providers = settings.providers
+        self._local = LocalBook(settings.prices)
+        self._own: dict[int, tuple[Price, Price]] = {}
+        self._kept: dict[tuple[str, str, str, str, str, int], Rates | None] = {}
 
     def of(
-        self, deployment: Deployment, at: datetime, *, usage: Usage | None = None, options: Mapping[str, str] | None = None
+        self,
+        deployment: Deployment,
+        at: datetime,
+        *,
+        usage: Usage | None = None,
+        options: Mapping[str, str] | None = None,
+        tier: str = "",
     ) -> Price | None:
-        """The price of a deployment at a time; arguments and meaning as `price_for`."""
-        provider = self._settings.providers[deployment.provider]
-        return price_for(deployment, provider.kind, at, usage=usage, base_url=provider.base_url, options=options)
+        """The price of a deployment's model at a time, or None where none is known: unknown is never free.
 
+        Args:
+            deployment: the model, its provider and perhaps its own price.
+            at: when the call began; aware.
+            usage: what the call used or may use. Some models cost more beyond a length of input, some tiers of service more or
+                less; without it, the price of a short call in the tier that is asked for is given.
+            options: what was paid extra or less for, in the list's words: `processing` (`batch`), `service_tier`, `speed`.
+            tier: the tier of service that the caller asked for, where that is not the deployment's.
+        """
+        wanted = _tier(deployment, usage, options, tier)
+        if deployment.price is not None:
+            return self._own_price(deployment, at, usage, wanted)
+        more = "" if not options else ",".join(f"{name}={options[name]}" for name in sorted(options))
+        key = (deployment.provider, deployment.model, deployment.region, wanted, more, int(at.timestamp()) // 60)
+        if key in self._kept:
+            held = self._kept[key]
+        else:
+            held = self._rates(deployment, at, wanted, options)
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = held
+        return None if held is None else held.price(usage)
 
-class _Book(NamedTuple):
-    version: str
-    snapshot: Any  # Any: genai_prices comes without a stable type for it
+    def held(self, deployment: Deployment, at: datetime) -> Held:
+        """What is known of a deployment's price at a time, and where it comes from."""
+        wanted = _tier(deployment, None, None, "")
+        if deployment.price is not None:
+            return Held(Rates((), (_fitted(deployment.price),)), f"{SETTINGS_FILE}, the deployment itself", "", ())
+        entry = self._local.find(deployment, at, wanted)
+        found = self._rates(deployment, at, wanted, None)
+        settings = self._providers[deployment.provider]
+        listed = None if settings.kind == "local" else find(deployment.provider, deployment.model, settings.kind, settings.base_url)
+        known = tiers(listed, at) if listed is not None else ()
+        if found is None:
+            return Held(None, "", "", known)
+        source = f"{SETTINGS_FILE}, prices[{entry.index}]" if entry is not None else opened().version
+        return Held(found, source, found.since, known)
 
+    def _rates(self, deployment: Deployment, at: datetime, tier: str, options: Mapping[str, str] | None) -> Rates | None:
+        provider = self._providers[deployment.provider]
+        listed = _listed(deployment, provider.kind, provider.base_url, at, tier, options)
+        entry = self._local.find(deployment, at, tier)
+        if entry is None:
+            return listed
+        if listed is None and tier not in STANDARD_TIERS:
+            listed = _listed(deployment, provider.kind, provider.base_url, at, "", options)
+        return entry.over(listed, tier)
 
-_book: _Book | None = None
+    def _fitted(self, price: Price) -> Price:
+        """As `_fitted`, once for each price: the pair keeps the price alive, so that its id stays its own."""
+        kept = self._own.get(id(price))
+        if kept is None:
+            if len(self._own) >= _MOST_KEPT:
+                self._own.clear()
+            kept = self._own[id(price)] = (price, _fitted(price))
+        return kept[1]
 
-
-def load() -> None:
-    """Reads the price list, which takes a third of a second once; a long-lived process does so before its first call."""
-    _open()
+    def _own_price(self, deployment: Deployment, at: datetime, usage: Usage | None, tier: str) -> Price | None:
+        price = self._fitted(deployment.price) if deployment.price is not None else None
+        if price is None or usage is None or not usage.other or not unpriced_units(usage, price):
+            return price
+        entry = self._local.find(deployment, at, tier)
+        if entry is None:
+            return None
+        units = {**entry.settings.other_usd, **price.other_usd}
+        price = replace(price, other_usd=units, version=f"{price.version} with {entry.version}")
+        return None if unpriced_units(usage, price) else price
 
 
 def price_for(
@@ -55,76 +133,46 @@ def price_for(
     base_url: str | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Price | None:
-    """The price of a deployment's model at a time, or None where none is known: unknown is never free.
-
-    The deployment's own price wins. Else the provider is told by its base URL, by the name the user gave it, or by its
-    kind where neither says, and the dated list answers.
+    """The price of a deployment's model at a time without a price book, or None where none is known; otherwise as `Prices.of`.
 
     Args:
         deployment: the model, its provider and perhaps its own price.
         provider_kind: the provider's wire format, such as `openai`.
         at: when the call began; aware.
-        usage: what the call used or may use. Some models cost more beyond a length of input; without it, the price of
-            a short one is given.
+        usage: what the call used or may use.
         base_url: the provider's address as set; empty for the kind's own, None when the caller does not know it.
-        options: what was paid extra or less for, in the list's words: `service_tier` (`flex`, `priority`), `speed`
-            (`fast`), `processing` (`batch`); without them, the standard price.
+        options: as `Prices.of`.
     """
     if deployment.price is not None:
         return deployment.price
-    if provider_kind == "local":
+    held = _listed(deployment, provider_kind, base_url, at, _tier(deployment, usage, options, ""), options)
+    return None if held is None else held.price(usage)
+
+
+def _listed(
+    deployment: Deployment, kind: str, base_url: str | None, at: datetime, tier: str, options: Mapping[str, str] | None
+) -> Rates | None:
+    if kind == "local":
         return None
-    found = _find(deployment.provider, deployment.model, provider_kind, base_url)
-    if found is None:
-        return None
-    listed = vars(found.get_prices(at, options))
-    if any(listed.get(name) is not None for name in _NOT_BY_TOKEN):
-        return None
-    length = usage.total_input_tokens if usage is not None else 0
-    units = {name: _at_length(listed.get(f"{name}_mtok"), length) for name in ("input", "output", "cache_read", "cache_write")}
-    fresh, output = units["input"], units["output"]
-    if fresh is None or (output is None and usage is not None and usage.total_output_tokens):
-        return None
-    return Price(
-        version=_open().version,
-        input_usd_per_mtok=fresh,
-        output_usd_per_mtok=Decimal(0) if output is None else output,
-        cache_read_usd_per_mtok=units["cache_read"],
-        cache_write_usd_per_mtok=units["cache_write"],
-        reasoning_usd_per_mtok=_at_length(listed.get("output_reasoning_mtok"), length),
-    )
+    found = find(deployment.provider, deployment.model, kind, base_url)
+    return None if found is None else rates(found, at, tier, options)
 
 
-def _open() -> _Book:
-    global _book
-    if _book is None:
-        import genai_prices  # a third of a second that only a call with a listed price need pay
-        from genai_prices.data_snapshot import get_snapshot
-
-        _book = _Book(f"genai-prices {genai_prices.__version__}", get_snapshot())
-    return _book
-
-
-@lru_cache(maxsize=1024)
-def _find(name: str, model: str, kind: str, base_url: str | None) -> Any:  # Any: a model of genai_prices
-    """The listed model, or None."""
-    snapshot = _open().snapshot
-    asked: list[tuple[str | None, str | None]] = [(None, base_url), (name, None)] if base_url else [(name, None), (kind, None)]
-    for provider_id, url in asked:
-        try:
-            provider = snapshot.find_provider(None, provider_id, url)
-        except LookupError:
-            continue
-        return provider.find_model(model, all_providers=snapshot.providers)
-    return None
+def _tier(deployment: Deployment, usage: Usage | None, options: Mapping[str, str] | None, asked: str) -> str:
+    """The tier that is paid: a batch, what the provider says it served, what the caller asked for, the deployment's; in that order."""
+    found = ""
+    if options:
+        found = "batch" if options.get("processing") == "batch" else options.get("service_tier") or options.get("speed") or ""
+    if not found:
+        found = (usage.service_tier if usage is not None else "") or asked or deployment.service_tier
+    if not found:
+        return ""
+    found = found.lower()
+    return "" if found in STANDARD_TIERS else found
 
 
-def _at_length(price: Any, input_tokens: int) -> Decimal | None:  # Any: a Decimal, tiers, or None
-    """The price that holds for a call with so many input tokens in all."""
-    if price is None or isinstance(price, Decimal):
-        return price
-    held: Decimal = price.base
-    for tier in price.tiers:  # in rising order; the last that begins below holds for all tokens
-        if input_tokens > tier.start:
-            held = tier.price
-    return held
+def _fitted(price: Price) -> Price:
+    """The price with as many decimals as a row keeps, so that the row can be priced again from itself."""
+    rounded = {name: per_mtok(usd) for name in _CLASSES if isinstance(usd := getattr(price, name), Decimal)}
+    changed = {name: usd for name, usd in rounded.items() if usd is not getattr(price, name)}
+    return replace(price, **changed) if changed else price  # type: ignore[arg-type]  # mypy sees one type for all fields

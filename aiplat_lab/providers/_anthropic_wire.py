@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
-from aiplat_lab.providers._openai_wire import count, output_limit
+from aiplat_lab.providers._openai_wire import count, is_count, most, output_limit
 
 MESSAGES = "anthropic.messages"
 DEFAULT_MAX_TOKENS = 4096
@@ -71,6 +71,8 @@ def body(request: Request, deployment: Deployment, *, stream: bool) -> Body:
     else:
         found = _translated(request, deployment)
     found.data["model"] = deployment.model
+    if deployment.service_tier:
+        found.data.setdefault("speed" if deployment.service_tier == "fast" else "service_tier", deployment.service_tier)
     found.data.pop("stream", None)
     if stream:
         found.data["stream"] = True
@@ -209,21 +211,37 @@ def read_usage(data: Json) -> Usage | None:
     """The five disjoint classes out of a `usage` object; None where it counts nothing.
 
     Here input never includes cached or written tokens; output includes what was thought, which is taken out where it
-    is told apart.
+    is told apart. Searches that the provider made are counted beside the tokens. A total that is no number of tokens leaves the
+    usage unknown.
     """
     if not isinstance(data, Mapping):
         return None
+    if not all(data.get(name) is None or is_count(data[name]) for name in ("input_tokens", "output_tokens")):
+        return None
     fresh, output = count(data.get("input_tokens")), count(data.get("output_tokens"))
     read, written = count(data.get("cache_read_input_tokens")), count(data.get("cache_creation_input_tokens"))
-    if not written and isinstance(data.get("cache_creation"), Mapping):
-        written = sum(count(value) for value in data["cache_creation"].values())
-    details = data.get("output_tokens_details")
-    thought = min(count(details.get("thinking_tokens")), output) if isinstance(details, Mapping) else 0
+    kept = _object(data, "cache_creation")
+    written = written or sum(count(value) for value in kept.values())
+    thought = min(count(_object(data, "output_tokens_details").get("thinking_tokens")), output)
     if fresh + read + written + output == 0:
         return None
+    searches = count(_object(data, "server_tool_use").get("web_search_requests"))
+    tier = "fast" if data.get("speed") == "fast" else data.get("service_tier")
     return Usage(
-        input_tokens=fresh, cache_read_tokens=read, cache_write_tokens=written, output_tokens=output - thought, reasoning_tokens=thought
+        input_tokens=fresh,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=output - thought,
+        reasoning_tokens=thought,
+        cache_write_1h_tokens=min(count(kept.get("ephemeral_1h_input_tokens")), written),
+        other={"web_searches": searches} if searches else {},
+        service_tier=tier.lower()[:40] if isinstance(tier, str) else "",
     )
+
+
+def _object(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    value = data.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def finish(value: Json) -> str:
@@ -302,9 +320,15 @@ class StreamReader:
         )
 
     def _add(self, usage: Json) -> Usage | None:
+        """The usage so far: later counts are totals, and a host that leaves one out or writes 0 does not take it back."""
         if not isinstance(usage, Mapping):
             return None
-        self._usage.update({name: value for name, value in usage.items() if value is not None})
+        for name, value in usage.items():
+            before = self._usage.get(name)
+            if isinstance(value, Mapping) and isinstance(before, Mapping):
+                self._usage[name] = {**before, **{key: most(before.get(key), later) for key, later in value.items()}}
+            elif value is not None:
+                self._usage[name] = most(before, value)
         return read_usage(self._usage)
 
     def _tool_start(self, event: Mapping[str, Json]) -> tuple[Mapping[str, Json], ...]:

@@ -17,9 +17,12 @@ from aiplat_lab.core.types import Json
 _DETAIL_BYTES = 300
 _CONTEXT = re.compile(
     r"context[ _]length|context[ _]window|maximum context|prompt is too long|input is too long|too many (?:input )?tokens"
-    r"|exceeds? the (?:available )?context|reduce the length of the (?:messages|prompt|input)",
+    r"|exceeds? the (?:available )?context|exceeds the maximum number of tokens"
+    r"|reduce the length of the (?:messages|prompt|input)",
     re.IGNORECASE,
 )
+_BAD_KEY = re.compile(r"api[ _]key[ _](?:not valid|invalid|expired)|UnrecognizedClient|ExpiredToken|InvalidSignature", re.IGNORECASE)
+_DELAY = re.compile(rb'"retryDelay":\s*"(\d{1,6}(?:\.\d{1,9})?)s"')
 _NO_CREDIT = re.compile(r"insufficient_quota|exceeded your current quota|credit balance is too low|insufficient (?:balance|credits?)", re.I)
 
 
@@ -68,14 +71,16 @@ def from_status(where: Where, status: int, headers: Mapping[str, str], body: byt
     code, detail = _detail(body)
     said = f": {detail.rstrip('.')}" if detail else ""
     if status == 429:
-        return _too_many(where, headers, said, f"{code} {detail}")
+        return _too_many(where, said, f"{code} {detail}", wait=_wait(headers, body))
     if status in {400, 413, 422} and (_CONTEXT.search(f"{code} {detail}") or status == 413):
         todo = "Shorten the prompt, or use a model with a larger context."
         return failure(where, f"the prompt is too long for {where.model}{said}. {todo}", reason="context_length", status=status)
     if status in {400, 402} and _NO_CREDIT.search(f"{code} {detail}"):
         return failure(where, f"the account has no credit left{said}. Top it up at the provider.", reason="bad_request", status=status)
+    if status == 400 and _BAD_KEY.search(f"{code} {detail}"):
+        return failure(where, f"the key was not accepted (400){said}. Correct {where.key_setting}.", reason="auth", status=status)
     if status in {408, 409, 425} or (status >= 500 and status not in {501, 505}):
-        wait = retry_after(headers)
+        wait = _wait(headers, body)
         text = f"the service failed with {status}{said}. Try again later, or add a second deployment to fall back to."
         return failure(where, text, reason="unavailable", status=status, retryable=True, retry_after_s=wait)
     reason, text = _final(where, status, said)
@@ -98,11 +103,10 @@ def _final(where: Where, status: int, said: str) -> tuple[str, str]:
     return "provider_error", f"{where.host} answered with status {status}{said}. Check {where.url_setting}."
 
 
-def _too_many(where: Where, headers: Mapping[str, str], said: str, seen: str) -> ProviderError:
+def _too_many(where: Where, said: str, seen: str, *, wait: float | None) -> ProviderError:
     if _NO_CREDIT.search(seen):
         text = f"the account has no credit left (429){said}. Top it up at the provider."
         return failure(where, text, reason="rate_limited", status=429)
-    wait = retry_after(headers)
     todo = f"Wait {wait:g} s" if wait is not None else "Wait a little"
     text = f"too many requests for {where.model} (429){said}. {todo}, or add a second deployment to fall back to."
     return failure(where, text, reason="rate_limited", status=429, retryable=True, retry_after_s=wait)
@@ -171,6 +175,13 @@ def bad_reply(where: Where, what: str, body: bytes = b"") -> ProviderError:
     beginning = f", beginning {shown!r}" if shown else ""
     text = f"{where.host} answered with {what}{beginning}. Check {where.url_setting}; a proxy may stand in between."
     return failure(where, text, reason="bad_reply")
+
+
+def _wait(headers: Mapping[str, str], body: bytes) -> float | None:
+    """What the answer asks to wait, in its headers or, as Google does, in its body."""
+    told = retry_after(headers)
+    found = None if told is not None else _DELAY.search(body)
+    return float(found[1]) if found else told
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

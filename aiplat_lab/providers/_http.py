@@ -5,39 +5,55 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from http.cookiejar import CookieJar
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import httpx
 
 from aiplat_lab.core.errors import ConfigError, ProviderError
-from aiplat_lab.core.settings import SETTINGS_FILE, ProviderSettings, Secret, secret
+from aiplat_lab.core.registry import find
+from aiplat_lab.core.settings import SETTINGS_FILE, ProviderSettings
 from aiplat_lab.core.types import Deployment, Json, Request
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.providers._failures import Where, bad_reply, cut_off, from_status, too_slow, unreachable
-from aiplat_lab.providers._sse import Event, EventReader, EventTooLong
-
-try:  # a fifth of the processor time of httpx's own transport
-    import aiohttp
-    from httpx_aiohttp import AiohttpTransport
-
-    LEAN = True
-except ImportError:  # httpx alone does the same, slower
-    LEAN = False
+from aiplat_lab.providers._keys import KeptKey
+from aiplat_lab.providers._sse import BadStream, Event, EventReader, Reader
+from aiplat_lab.providers._transports import FAILURES
 
 MAX_REPLY_BYTES = 256 * 1024 * 1024
 """The largest plain answer that is taken."""
-_KEEPALIVE_S = 60.0
-_KEYRING_S = 300.0
+_MOST_URLS = 500
+"""Addresses that are kept ready; a model's name is part of some, and callers choose it."""
 _DRAIN_S = 0.05
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_PARTS = re.compile(r"[A-Za-z0-9/+=_.~-]{16,}")
+_REFERENCE = re.compile(r"((?:Bearer |Basic )?)((?:env|keyring|file|command|vault):.+)")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_FAILURES: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) + (
-    (aiohttp.ClientError,) if aiohttp else ()
-)
+
+
+class Reply(NamedTuple):
+    """A JSON object and the headers it came with."""
+
+    data: dict[str, Json]
+    headers: Mapping[str, str]
+
+
+class Sign(Protocol):
+    """Makes the headers that prove who asks, for wires that sign the whole request."""
+
+    def __call__(self, method: str, url: httpx.URL, content: bytes, key: str) -> Mapping[str, str]:
+        """The headers to add."""
+        ...
+
+
+class Form(NamedTuple):
+    """A file to upload, with the fields beside it."""
+
+    name: str
+    data: bytes
+    fields: Mapping[str, str] = {}
 
 
 class Endpoint:
@@ -51,7 +67,9 @@ class Endpoint:
         base_url: the kind's own address, for settings that name none.
         auth: the headers that carry a key.
         headers: further headers of the wire format.
-        transport: how requests travel; chosen here when left out.
+        sign: makes the headers that carry a key where these depend on the request; `auth` is not asked then.
+        keyless: whether the kind's own address answers without a key.
+        transport: how requests travel; by the settings when left out.
 
     Raises:
         ConfigError: the base URL is not an HTTP address, or a header cannot be sent.
@@ -65,22 +83,27 @@ class Endpoint:
         base_url: str,
         auth: Callable[[str], Mapping[str, str]],
         headers: Mapping[str, str] | None = None,
+        sign: Sign | None = None,
+        keyless: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
-        self._own_address = not settings.base_url
         self._base = _base(name, settings.base_url or base_url)
         self._auth = auth
+        self._sign = sign
+        self._kept = KeptKey(name, settings.api_key, needed=not settings.base_url and not keyless)
         for header, value in settings.headers.items():
             if not (_HEADER.fullmatch(header) and value.isascii() and value.isprintable()):
                 raise ConfigError(f"{SETTINGS_FILE}: providers.{name}.headers: {header!r} or its value holds what no header can carry")
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"aiplat-lab/{VERSION}", **(headers or {}), **settings.headers}
+        self.kept_headers = _references(name, settings.headers)
+        """Headers whose values are references, read when they are sent."""
+        plain = {header: value for header, value in settings.headers.items() if header not in self.kept_headers}
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"aiplat-lab/{VERSION}", **(headers or {}), **plain}
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._urls: dict[str, httpx.URL] = {}
-        self._kept_key: tuple[float, Secret] | None = None
 
     @property
     def host(self) -> str:
@@ -98,10 +121,22 @@ class Endpoint:
             ProviderError: whatever went wrong there.
             ConfigError: the key's reference leads nowhere.
         """
+        return (await self.reply(path, body, request=request, deployment=deployment)).data
+
+    async def reply(
+        self,
+        path: str,
+        body: Mapping[str, Json],
+        *,
+        request: Request,
+        deployment: Deployment,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """As `post`, with further headers to send, and with the answer's headers."""
         exchange = _Exchange(self, deployment.model, request, deployment)
-        async with exchange.send("POST", path, body) as response:
+        async with exchange.send("POST", path, body, headers) as response:
             raw = await exchange.whole(response)
-        return exchange.json_object(raw, response)
+        return Reply(exchange.json_object(raw, response), response.headers)
 
     async def get(self, path: str, *, timeout_s: float = 20.0) -> dict[str, Json]:
         """The JSON object that answers a GET, within `timeout_s` seconds; errors as `post`."""
@@ -110,16 +145,44 @@ class Endpoint:
             raw = await exchange.whole(response)
         return exchange.json_object(raw, response)
 
+    async def send_json(self, path: str, body: Mapping[str, Json], *, timeout_s: float = 300.0) -> dict[str, Json]:
+        """The JSON object that answers a POST which is no call of a model; errors as `post`."""
+        exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
+        async with exchange.send("POST", path, body) as response:
+            raw = await exchange.whole(response)
+        return exchange.json_object(raw, response)
+
+    async def fetch(self, method: str, path: str, *, form: Form | None = None, timeout_s: float = 300.0) -> bytes:
+        """What a request gives that is no call of a model, such as a file; errors as `post`.
+
+        Args:
+            method: `GET`, `POST` or `DELETE`.
+            path: below the base URL.
+            form: a file to send, with fields beside it.
+            timeout_s: seconds for all of it.
+        """
+        exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
+        async with exchange.send(method, path, None, form=form) as response:
+            return await exchange.whole(response)
+
     @asynccontextmanager
     async def events(
-        self, path: str, body: Mapping[str, Json], *, request: Request, deployment: Deployment
+        self,
+        path: str,
+        body: Mapping[str, Json],
+        *,
+        request: Request,
+        deployment: Deployment,
+        headers: Mapping[str, str] | None = None,
+        reader: Callable[[], Reader] = EventReader,
     ) -> AsyncIterator[AsyncGenerator[Event, None]]:
-        """The server-sent events that answer a POST; a plain JSON answer comes as one event called `whole`.
+        """The events that answer a POST, server-sent unless `reader` splits them otherwise; a plain JSON answer comes as one event
+        called `whole`.
 
         Leaving the context closes the connection. Errors as `post`.
         """
         exchange = _Exchange(self, deployment.model, request, deployment)
-        async with exchange.send("POST", path, body) as response, aclosing(exchange.events(response)) as events:
+        async with exchange.send("POST", path, body, headers) as response, aclosing(exchange.events(response, reader())) as events:
             yield events
 
     async def aclose(self) -> None:
@@ -129,43 +192,44 @@ class Endpoint:
             await client.aclose()
 
     async def key(self) -> str:
-        """The key, read now; one from a keyring is kept for five minutes, since a look there can be slow.
+        """The key, read now; one that is slow to get is kept for a while.
 
         Raises:
             ConfigError: there is none, or it holds characters that no header can carry.
         """
-        reference = self.settings.api_key
-        if not reference:
-            if self._own_address:
-                example = f'api_key = "env:{self.name.upper().replace("-", "_")}_API_KEY"'
-                raise ConfigError(f"{self.name}: {SETTINGS_FILE} names no key: under [providers.{self.name}] write {example}")
-            return ""
-        if self._kept_key is not None and self._kept_key[0] > time.monotonic():
-            return self._kept_key[1].reveal()
-        try:
-            if reference.startswith("keyring:"):
-                found = await asyncio.to_thread(secret, reference)
-                self._kept_key = (time.monotonic() + _KEYRING_S, found)
-            else:
-                found = secret(reference)
-        except ConfigError as error:
-            raise ConfigError(f"providers.{self.name}.api_key: {error.message}") from None
-        value = found.reveal().strip()
-        if not (value.isascii() and value.isprintable()):
-            raise ConfigError(f"providers.{self.name}.api_key: what {reference} names holds characters that no key has; set it again")
-        return value
+        return await self._kept.get()
 
     def forget_key(self) -> None:
         """Makes the next call read the key anew."""
-        self._kept_key = None
+        self._kept.forget()
 
-    def build(self, method: str, path: str, body: Mapping[str, Json] | None, key: str) -> httpx.Request:
+    def build(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Json] | None,
+        key: str,
+        more: Mapping[str, str] | None = None,
+        form: Form | None = None,
+    ) -> httpx.Request:
         """The HTTP request, ready to send."""
         url = self._urls.get(path)
         if url is None:
-            url = self._urls[path] = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+            if len(self._urls) >= _MOST_URLS:
+                self._urls.clear()
+            own, _, query = path.encode().partition(b"?")
+            base, _, standing = self._base.raw_path.partition(b"?")
+            asked = b"&".join(part for part in (standing, query) if part)
+            url = self._urls[path] = self._base.copy_with(raw_path=base.rstrip(b"/") + own + (b"?" + asked if asked else b""))
         content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-        headers = {**self._headers, **(self._auth(key) if key else {})}
+        headers = {**self._headers, **(self._auth(key) if key and self._sign is None else {}), **(more or {})}
+        if self._sign is not None and key:
+            headers.update(self._sign(method, url, content or b"", key))
+        if form is not None:
+            del headers["Content-Type"]  # the form says its own, with its boundary
+            made = self.client().build_request(method, url, data=dict(form.fields), files={"file": (form.name, form.data)}, headers=headers)
+            made.read()
+            return made
         return self.client().build_request(method, url, content=content, headers=headers)
 
     def client(self) -> httpx.AsyncClient:
@@ -173,13 +237,33 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             trust_env = self._base.host not in _LOOPBACK  # proxies and certificates of the organisation, for the world outside
-            transport = self._transport or _transport(secure=self._base.scheme == "https", trust_env=trust_env)
+            transport = self._transport
+            if transport is None:
+                transport = find("transport", self.settings.transport or "aiohttp")(
+                    secure=self._base.scheme == "https", trust_env=trust_env
+                )
             timeout = httpx.Timeout(None, connect=self.settings.connect_timeout_s)
             self._client = httpx.AsyncClient(
                 transport=transport, timeout=timeout, trust_env=trust_env, follow_redirects=False, cookies=_NoCookies()
             )
             self._loop = loop
         return self._client
+
+
+class _KeptHeader(NamedTuple):
+    before: str
+    """What stands before the key, such as `Bearer `."""
+    key: KeptKey
+
+
+def _references(name: str, headers: Mapping[str, str]) -> dict[str, _KeptHeader]:
+    """The headers whose values are references to keys."""
+    found = {}
+    for header, value in headers.items():
+        match = _REFERENCE.fullmatch(value)
+        if match:
+            found[header] = _KeptHeader(match[1], KeptKey(name, match[2], needed=True, setting=f"headers.{header}"))
+    return found
 
 
 class _NoCookies(CookieJar):
@@ -216,20 +300,6 @@ def _shown(url: str) -> str:
     return repr(re.sub(r"//[^/@]*@", "//***@", url))
 
 
-def _transport(*, secure: bool, trust_env: bool) -> httpx.AsyncBaseTransport | None:
-    """The lean transport, without a cookie jar and without a limit of its own; None leaves the choice to httpx."""
-    if not LEAN:
-        return None
-    made = AiohttpTransport(verify=secure, trust_env=trust_env)
-
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=made.ssl_context)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=trust_env)
-
-    made.client = session
-    return made
-
-
 class _Exchange:
     """One request and its answer, with its deadlines and its key."""
 
@@ -242,19 +312,27 @@ class _Exchange:
         self._now = asyncio.get_running_loop().time
         self._deadline = self._now() + self._total_s
         self._key = ""
+        self._secrets: tuple[str, ...] = ()
 
     @asynccontextmanager
-    async def send(self, method: str, path: str, body: Mapping[str, Json] | None) -> AsyncIterator[httpx.Response]:
+    async def send(
+        self, method: str, path: str, body: Mapping[str, Json] | None, headers: Mapping[str, str] | None = None, *, form: Form | None = None
+    ) -> AsyncIterator[httpx.Response]:
         """The response with its head read and its status 200; the connection is closed or given back at the end."""
-        self._key = await self._endpoint.key()
-        request = self._endpoint.build(method, path, body, self._key)
-        client = self._endpoint.client()
+        endpoint = self._endpoint
+        self._key = await endpoint.key()
+        if endpoint.kept_headers:
+            referred = {name: kept.before + await kept.key.get() for name, kept in endpoint.kept_headers.items()}
+            self._secrets = tuple(referred.values())
+            headers = {**(headers or {}), **referred}
+        request = endpoint.build(method, path, body, self._key, headers, form)
+        client = endpoint.client()
         try:
             async with self._patience():
                 response = await client.send(request, stream=True)
         except TimeoutError:
             raise self._too_slow() from None
-        except _FAILURES as error:
+        except FAILURES as error:
             raise unreachable(self._where, error) from None
         try:
             if response.status_code != 200:
@@ -274,7 +352,7 @@ class _Exchange:
                 pieces.append(piece)
         return b"".join(pieces)
 
-    async def events(self, response: httpx.Response) -> AsyncGenerator[Event, None]:
+    async def events(self, response: httpx.Response, reader: Reader) -> AsyncGenerator[Event, None]:
         """The events of a stream, or one called `whole` where plain JSON came."""
         kind = response.headers.get("content-type", "").lower()
         if kind.startswith("application/json"):
@@ -282,13 +360,12 @@ class _Exchange:
             return
         if kind.startswith("text/html"):
             raise bad_reply(self._where, "a web page instead of a stream", self._scrub(await self.whole(response)))
-        reader = EventReader()
         async with aclosing(self._pieces(response)) as source:
             async for piece in source:
                 try:
                     events = reader.feed(piece)
-                except EventTooLong:
-                    raise bad_reply(self._where, "an event without an end") from None
+                except BadStream as error:
+                    raise bad_reply(self._where, str(error)) from None
                 for event in events:
                     yield event
         for event in reader.end():
@@ -315,7 +392,7 @@ class _Exchange:
                         piece = await anext(source, None)
                 except TimeoutError:
                     raise self._too_slow() from None
-                except _FAILURES:
+                except FAILURES:
                     raise cut_off(self._where) from None
                 if piece is None:
                     return
@@ -337,4 +414,9 @@ class _Exchange:
 
     def _scrub(self, raw: bytes) -> bytes:
         """`raw` without the key, which some services repeat in their errors."""
-        return raw.replace(self._key.encode(), b"***") if len(self._key) > 3 else raw
+        for secret in (self._key, *self._secrets):
+            if len(secret) > 3:
+                raw = raw.replace(secret.encode(), b"***")
+            for part in _PARTS.findall(secret):  # a key may be made of several
+                raw = raw.replace(part.encode(), b"***")
+        return raw

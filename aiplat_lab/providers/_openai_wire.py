@@ -61,11 +61,13 @@ def output_limit(settings: Mapping[str, Json]) -> int | None:
 def chat_body(request: Request, deployment: Deployment, quirks: Quirks, *, stream: bool) -> dict[str, Json]:
     """The body of a chat call: the caller's own where it is in this format, else translated.
 
-    In a caller's own body only the model's name, the stream's usage option and a limit that a policy lowered in
-    `request.settings` differ.
+    In a caller's own body only the model's name, the stream's usage option, a tier of service that the deployment asks for where
+    the caller names none, and a limit that a policy lowered in `request.settings` differ.
     """
     body = _own_body(request, quirks) if request.wire == CHAT and request.body is not None else _translated(request, quirks)
     body["model"] = deployment.model
+    if deployment.service_tier:
+        body.setdefault("service_tier", deployment.service_tier)
     body.pop("stream", None)
     options = body.pop("stream_options", None)
     if stream:
@@ -111,37 +113,98 @@ def embed_body(request: Request, deployment: Deployment) -> dict[str, Json]:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_usage(data: Json) -> Usage | None:
-    """The five disjoint classes out of a `usage` object; None where it counts nothing.
+def read_usage(data: Json, *, tier: Json = None, output: Json = None) -> Usage | None:
+    """The five disjoint classes out of a `usage` object of the chat or the Responses format; None where it counts nothing.
 
     Cached and written tokens are taken out of the prompt's, reasoning out of the completion's. Hosts differ in where
-    they put them, and some leave reasoning out of the completion's count, which their own total shows.
+    they put them, and some leave reasoning out of the completion's count, which their own total shows. A total that is no number
+    of tokens (negative, not finite, a text) leaves the usage unknown.
+
+    Args:
+        data: the object.
+        tier: the tier of service that stands beside it.
+        output: the items of a Responses answer, whose searches are paid for each.
     """
     if not isinstance(data, Mapping):
         return None
-    prompt, completion = count(data.get("prompt_tokens")), count(data.get("completion_tokens"))
+    sums = data.get("prompt_tokens", data.get("input_tokens")), data.get("completion_tokens", data.get("output_tokens"))
+    if not all(value is None or is_count(value) for value in sums):
+        return None
+    prompt, completion = count(sums[0]), count(sums[1])
     total = count(data.get("total_tokens"))
-    inside, outside = _object(data, "prompt_tokens_details"), _object(data, "completion_tokens_details")
+    inside = _object(data, "prompt_tokens_details") or _object(data, "input_tokens_details")
+    outside = _object(data, "completion_tokens_details") or _object(data, "output_tokens_details")
     read = min(count(inside.get("cached_tokens")) or count(data.get("prompt_cache_hit_tokens")) or count(data.get("cached_tokens")), prompt)
     written = min(count(inside.get("cache_write_tokens")) or count(inside.get("cache_creation_tokens")), prompt - read)
-    reasoning = count(outside.get("reasoning_tokens"))
+    reasoning = count(outside.get("reasoning_tokens")) or count(data.get("reasoning_tokens"))
     apart = reasoning > completion or (reasoning > 0 and total == prompt + completion + reasoning)
     if prompt + completion + reasoning == 0:
         return None
+    said = completion if apart else completion - reasoning
     return Usage(
         input_tokens=prompt - read - written,
         cache_read_tokens=read,
         cache_write_tokens=written,
-        output_tokens=completion if apart else completion - reasoning,
+        output_tokens=said,
         reasoning_tokens=reasoning,
+        other=_units(data, inside, outside, (prompt - read - written, read, said)) | _searches(output),
+        service_tier=tier.lower()[:40] if isinstance(tier, str) else "",
     )
+
+
+_BESIDE = {"num_search_queries": "web_searches", "citation_tokens": "citation_tokens", "num_sources_used": "search_sources"}
+_ITEMS = {"web_search_call": "web_searches", "file_search_call": "storage_searches"}
+
+
+def _units(
+    data: Mapping[str, Json], inside: Mapping[str, Json], outside: Mapping[str, Json], classes: tuple[int, int, int]
+) -> dict[str, int]:
+    """What is paid apart: sound and pictures within the classes fresh, read and said, and what stands beside the tokens."""
+    found: dict[str, int] = {}
+    fresh, read, said = classes
+    cached = _object(inside, "cached_tokens_details")
+    for kind in ("audio", "image"):
+        into, again = count(inside.get(f"{kind}_tokens")), min(count(cached.get(f"{kind}_tokens")), read)
+        if into:
+            found[f"input_{kind}_tokens"] = min(into - min(again, into), fresh)
+            found[f"cache_{kind}_read_tokens"] = min(max(again, into - fresh), read)
+            fresh, read = fresh - found[f"input_{kind}_tokens"], read - found[f"cache_{kind}_read_tokens"]
+        out = min(count(outside.get(f"{kind}_tokens")), said)
+        found[f"output_{kind}_tokens"] = out
+        said -= out
+    for theirs, ours in _BESIDE.items():
+        if theirs in data:
+            found[ours] = count(data[theirs])
+    return {unit: number for unit, number in found.items() if number}
+
+
+def _searches(output: Json) -> dict[str, int]:
+    """How often the items of a Responses answer searched."""
+    found: dict[str, int] = {}
+    for item in output if isinstance(output, Sequence) and not isinstance(output, str) else ():
+        unit = _ITEMS.get(str(item.get("type"))) if isinstance(item, Mapping) else None
+        if unit and _object(item, "action").get("type") in (None, "search"):
+            found[unit] = found.get(unit, 0) + 1
+    return found
+
+
+_MOST = 10**10
+"""No call counts as many tokens; what is beyond is a slip of the host."""
 
 
 def count(value: Json) -> int:
     """A number of tokens as a provider may write it: an int, a float, or nothing."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return max(0, int(value)) if value == value and abs(value) < 1e15 else 0
+    return int(value) if is_count(value) else 0
+
+
+def is_count(value: Json) -> bool:
+    """Whether it can be a number of tokens of one call."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+def most(before: Json, value: Json) -> Json:
+    """The greater of two counts of a running total, or the later value where they are none."""
+    return max(before, value) if is_count(before) and is_count(value) else value
 
 
 def _object(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
@@ -179,7 +242,7 @@ def read_reply(data: Mapping[str, Json], *, own: bool) -> Response | None:
     if not isinstance(message, Mapping):
         return None
     calls = tuple(call for call in message.get("tool_calls") or () if isinstance(call, Mapping))
-    reason, usage = finish(choice.get("finish_reason")), read_usage(data.get("usage"))
+    reason, usage = finish(choice.get("finish_reason")), read_usage(data.get("usage"), tier=data.get("service_tier"))
     more = own or len(choices) > 1 or choice.get("logprobs") or any(message.get(name) for name in _MORE_THAN_TEXT)
     flags = _flags(reason, usage)
     text = text_of(message.get("content"))
@@ -214,7 +277,7 @@ def read_chunk(data: Mapping[str, Json], *, own: bool, usage_wanted: bool) -> Ch
     first = choice if choice.get("index") in (0, None) else {}
     delta = _object(first, "delta")
     calls = tuple(call for call in delta.get("tool_calls") or () if isinstance(call, Mapping))
-    usage = read_usage(data.get("usage"))
+    usage = read_usage(data["usage"], tier=data.get("service_tier")) if data.get("usage") else None
     pass_on = own and (bool(choices) or usage is None or usage_wanted)
     return Chunk(
         text=text_of(delta.get("content")) or str(delta.get("refusal") or ""),

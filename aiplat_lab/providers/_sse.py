@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 """The longest event that is taken; a stream that never ends its line must not fill the memory."""
@@ -15,18 +15,42 @@ class Event(NamedTuple):
     data: bytes
 
 
-class EventTooLong(ValueError):
+class BadStream(ValueError):
+    """The bytes are not a stream of this kind; the text says what they are instead."""
+
+
+class EventTooLong(BadStream):
     """An event is longer than `MAX_EVENT_BYTES`."""
+
+    def __init__(self) -> None:
+        super().__init__("an event without an end")
+
+
+class Reader(Protocol):
+    """Splits the bytes of a stream into events, whatever the pieces they arrive in."""
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """The events that `piece` completes.
+
+        Raises:
+            BadStream: the bytes are something else.
+        """
+        ...
+
+    def end(self) -> list[Event]:
+        """What is left at the end of the stream."""
+        ...
 
 
 class EventReader:
-    """Splits bytes into events, whatever the pieces they arrive in; lines end in LF or CRLF."""
+    """Splits bytes into events, whatever the pieces they arrive in; lines end in LF, CRLF or CR."""
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []
         self._size = 0
         self._name = ""
         self._data: list[bytes] = []
+        self._after_cr = False
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that `piece` completes.
@@ -34,6 +58,8 @@ class EventReader:
         Raises:
             EventTooLong: an event has no end.
         """
+        if self._after_cr or b"\r" in piece:
+            piece = self._as_lf(piece)
         self._size += len(piece)
         if self._size > MAX_EVENT_BYTES:
             raise EventTooLong
@@ -51,8 +77,15 @@ class EventReader:
         self._rest = []
         return found
 
+    def _as_lf(self, piece: bytes) -> bytes:
+        """The piece with every line ended by LF, also where CR and LF came in two pieces."""
+        if self._after_cr:
+            piece = piece.removeprefix(b"\n")
+        self._after_cr = piece.endswith(b"\r") or (self._after_cr and not piece)
+        return piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
     def _take(self, line: bytes) -> Event | None:
-        line = line.removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf")
+        line = line.removeprefix(b"\xef\xbb\xbf")
         if line:
             field, _, value = line.partition(b":")
             value = value.removeprefix(b" ")

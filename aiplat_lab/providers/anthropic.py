@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
+from aiplat_lab.core.batches import BatchAnswer, BatchState
 from aiplat_lab.core.errors import ProviderError
 from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response
 from aiplat_lab.providers import _anthropic_wire as messages_wire
+from aiplat_lab.providers._batches import AnthropicBatches
+from aiplat_lab.providers._chat_shape import sound
 from aiplat_lab.providers._failures import bad_reply, cut_off, failure, from_error_object
 from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._sse import Event
+from aiplat_lab.providers._wired import MISSHAPEN
 
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -35,6 +40,10 @@ class Anthropic:
     """
 
     wire: ClassVar[str] = messages_wire.MESSAGES
+    batches = True
+    """Whether it has a batch API here."""
+    lacks: ClassVar[frozenset[str]] = frozenset({"n", "logprobs", "seed", "audio", "embeddings"})
+    """What the format cannot say; asked alone, without routing, it leaves out what an answer can do without, and flags it."""
 
     def __init__(self, name: str, settings: ProviderSettings) -> None:
         self._name = name
@@ -45,12 +54,16 @@ class Anthropic:
             auth=lambda key: {"x-api-key": key},
             headers={"anthropic-version": VERSION},
         )
+        self._batches = AnthropicBatches(self._endpoint, partial(messages_wire.read_reply, own=False))
 
     async def chat(self, request: Request, deployment: Deployment) -> Response:
         """The whole answer."""
         body = self._body(request, deployment, stream=False)
         data = await self._endpoint.post("/v1/messages", body.data, request=request, deployment=deployment)
-        response = messages_wire.read_reply(data, own=request.wire == messages_wire.MESSAGES)
+        try:
+            response = messages_wire.read_reply(data, own=request.wire == messages_wire.MESSAGES)
+        except MISSHAPEN:
+            response = None
         if response is None:
             raise self._no_answer(data, deployment)
         return replace(response, provider=self._name, region=deployment.region, flags=(*response.flags, *body.flags))
@@ -83,6 +96,24 @@ class Anthropic:
             raise self._no_answer(data, deployment)
         return int(data["input_tokens"])
 
+    async def submit_batch(self, batch_id: str, requests: Sequence[Request], deployment: Deployment) -> str:
+        """Hands the requests in as one batch; gives its name there."""
+        bodies = {one.call_id: self._body(one, deployment, stream=False).data for one in requests}
+        return await self._batches.submit(batch_id, bodies, self._endpoint.where(deployment.model))
+
+    async def batch_state(self, remote_id: str, deployment: Deployment) -> BatchState:
+        """How far the batch is."""
+        return await self._batches.state(remote_id, self._endpoint.where(deployment.model))
+
+    async def batch_answers(self, remote_id: str, deployment: Deployment) -> list[BatchAnswer]:
+        """What has come of a batch that is over."""
+        found = await self._batches.answers(remote_id, self._endpoint.where(deployment.model))
+        return [one.of(self._name, deployment.region) for one in found]
+
+    async def cancel_batch(self, remote_id: str, deployment: Deployment) -> None:
+        """Asks the provider to stop the batch."""
+        await self._batches.cancel(remote_id, self._endpoint.where(deployment.model))
+
     async def models(self) -> list[str]:
         """The names of the models that the provider offers to this key."""
         data = await self._endpoint.get("/v1/models")
@@ -109,7 +140,13 @@ class Anthropic:
         reader = messages_wire.StreamReader(own=request.wire == messages_wire.MESSAGES)
         async for event in events:
             for data in self._read(event, deployment):
-                chunk = reader.read(data)
+                try:
+                    chunk = reader.read(data)
+                    if chunk.tool_calls and not sound(chunk.tool_calls):
+                        raise ValueError("a call of a tool that is none")
+                except MISSHAPEN:
+                    where = self._endpoint.where(deployment.model)
+                    raise bad_reply(where, "JSON of another shape than its format has", event.data) from None
                 if chunk != _NOTHING:
                     yield chunk
             if reader.ended:
@@ -135,9 +172,12 @@ class Anthropic:
             raise from_error_object(where, data.get("error") or data)
         if event.name != "whole":
             return [data]
-        if messages_wire.read_reply(data, own=False) is None:
-            raise bad_reply(where, "JSON that holds no answer", event.data)
-        return messages_wire.whole_as_events(data)
+        try:
+            if messages_wire.read_reply(data, own=False) is not None:
+                return messages_wire.whole_as_events(data)
+        except MISSHAPEN:
+            pass  # said below
+        raise bad_reply(where, "JSON that holds no answer", event.data)
 
 
 _NOTHING = Chunk()

@@ -111,7 +111,7 @@ def test_settings_that_are_wrong_are_told_by_whatever_needs_them(line: Line):
         said = line(*words)
         assert said.code == 1 and "currency" in said.out + said.err and "Traceback" not in said.err, (words, said)
         if words[0] != "doctor":
-            said.complains(1, "aiplat.toml", "'curency'", "Did you mean currency?")
+            said.complains(1, "aiplat.toml", "'curency'", "Did you mean currency")
     assert not (line.home / "gateway.json").exists()
 
 

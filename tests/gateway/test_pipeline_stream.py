@@ -226,14 +226,16 @@ def test_an_error_before_the_first_piece_is_raised_on_entering(home: Home, upstr
     asyncio.run(run())
 
 
-def test_a_missing_finish_reason_is_flagged(home: Home, upstream: FaultServer) -> None:
+def test_a_stream_without_a_finish_reason_is_no_success(home: Home, upstream: FaultServer) -> None:
     async def run() -> None:
         async with world(home, upstream) as here:
-            async with here.gateway.stream(ask("up/no-finish", stream=True)) as pieces:
-                async for _ in pieces:
-                    pass
-            assert pieces.response is not None and "no_finish_reason" in pieces.response.flags
-            assert "no_finish_reason" in here.row(pieces.call_id)["flags"]
+            stream, said = here.gateway.stream(ask("up/no-finish", stream=True)), []
+            with pytest.raises(ProviderError, match="ended without a finish reason") as caught:
+                async with stream as pieces:
+                    said = [piece.text async for piece in pieces]
+            assert caught.value.reason == "cut_off" and said == []
+            row = here.row(stream.call_id)
+            assert (row["status"], row["error_type"]) == ("error", "cut_off")
 
     asyncio.run(run())
 

@@ -99,7 +99,7 @@ def test_unknown_cost_is_said_to_be_unknown(lab: Lab) -> None:
 
 
 def test_flags_are_said(lab: Lab) -> None:
-    assert "gave no finish reason" in lab.run("%%ai up/no-finish --fresh\none").outputs[0]["data"]["text/plain"]
+    assert "ended without a finish reason" in str(lab.run("%%ai up/no-finish --fresh\none").outputs), "perhaps cut off: no success"
     plain = lab.run("%%ai up/no-usage --fresh\none").outputs[0]["data"]["text/plain"]
     assert "tokens unknown" in plain
     assert "cut at the token limit" in lab.run("%%ai --max-tokens 1 --fresh\none two").outputs[0]["data"]["text/plain"]

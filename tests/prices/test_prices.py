@@ -88,7 +88,6 @@ def test_a_price_by_the_time_of_day() -> None:
     [
         (None, "0.0125"),  # 2.50 / 10
         ({"service_tier": "default"}, "0.0125"),
-        ({"service_tier": "unheard-of"}, "0.0125"),
         ({"service_tier": "priority"}, "0.02125"),  # 4.25 / 17
         ({"processing": "batch"}, "0.00625"),  # 1.25 / 5
     ],
@@ -97,6 +96,11 @@ def test_a_tier_of_service_has_its_own_price(options: dict[str, str] | None, dol
     price = price_for(of("gpt-4o"), "openai", datetime(2026, 11, 1, tzinfo=UTC), options=options)
     assert price is not None
     assert cost(used(1000, output=1000), price) == Decimal(dollars)
+
+
+def test_a_tier_that_the_list_does_not_price_is_unknown() -> None:
+    assert price_for(of("gpt-4o"), "openai", NOW, options={"service_tier": "unheard-of"}) is None
+    assert price_for(of("gpt-4o"), "openai", NOW, options={"service_tier": "flex"}) is None
 
 
 OWN = Price(version="aiplat.toml", input_usd_per_mtok=Decimal("1.5"), output_usd_per_mtok=Decimal("3"))
@@ -117,7 +121,6 @@ def test_an_own_price_wins_even_when_it_is_nothing() -> None:
         ("vllm", "our-own-finetune", "openai"),
         ("local", "gpt-4o", "local"),
         ("nobody", "gpt-4o", "made-up"),
-        ("perplexity", "sonar", "openai"),  # a fee for each request
         ("openai", "whisper-1", "openai"),  # by the hour of sound
     ],
 )

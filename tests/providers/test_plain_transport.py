@@ -14,9 +14,9 @@ sys.modules["httpx_aiohttp"] = None
 from aiplat_lab.core.errors import ProviderError
 from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Deployment, Message, Request
-from aiplat_lab.providers import _http
+from aiplat_lab.providers import _transports
 from aiplat_lab.providers.openai import OpenAI
-assert not _http.LEAN
+assert not _transports.LEAN
 
 def at(model): return Deployment(provider="acme", model=model, timeout_s=20)
 def ask(): return Request(model="m", messages=(Message("user", "one two"),))

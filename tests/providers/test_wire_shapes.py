@@ -103,7 +103,7 @@ def test_openai_usage_as_hosts_write_it(data: Any, usage: Usage | None) -> None:
         (
             {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 3,
              "cache_creation": {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 2}},
-            Usage(input_tokens=10, cache_read_tokens=3, cache_write_tokens=6, output_tokens=5),
+            Usage(input_tokens=10, cache_read_tokens=3, cache_write_tokens=6, output_tokens=5, cache_write_1h_tokens=2),
         ),
         (
             {"input_tokens": 1, "output_tokens": 5, "output_tokens_details": {"thinking_tokens": 9}},

@@ -76,7 +76,7 @@ USER_SETTINGS = {
 LOCAL = {"127.0.0.1", "localhost", None}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def upstream() -> Iterator[FaultServer]:
     with FaultServer() as server:
         yield server
@@ -96,13 +96,13 @@ def _answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds all that the server writes: its home, settings, run-time files, and the notebooks."""
     return tmp_path_factory.mktemp("lab")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(folder: Path, upstream: FaultServer) -> Iterator[str]:
     """A Jupyter server with our extension, and its URL."""
     home = folder / "aiplat"
@@ -154,7 +154,7 @@ def server(folder: Path, upstream: FaultServer) -> Iterator[str]:
             process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
@@ -167,13 +167,13 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def foreign() -> list[str]:
     """The addresses beyond this machine that a page has asked for."""
     return []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def page(browser: Browser, server: str, foreign: list[str]) -> Iterator[Page]:
     """JupyterLab, opened once."""
     context = browser.new_context(viewport={"width": 1360, "height": 860}, permissions=["clipboard-read", "clipboard-write"])
@@ -192,7 +192,7 @@ def page(browser: Browser, server: str, foreign: list[str]) -> Iterator[Page]:
     context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def session(page: Page, folder: Path) -> Lab:
     shots = os.environ.get("AIPLAT_SCREENSHOTS")
     place = Path(shots) if shots else folder / "screenshots"

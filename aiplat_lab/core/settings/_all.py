@@ -15,7 +15,7 @@ from aiplat_lab.core.settings._parts import (
     RetentionSettings,
     TelemetrySettings,
 )
-from aiplat_lab.core.settings._providers import DeploymentSettings, ModelSettings, ProviderSettings
+from aiplat_lab.core.settings._providers import DeploymentSettings, ModelSettings, ProviderSettings, region_of
 from aiplat_lab.core.settings._rules import (
     BudgetSettings,
     LimitSettings,
@@ -65,6 +65,12 @@ class Settings:
             return (self._deployment(DeploymentSettings(provider=provider, model=name)),)
         return ()
 
+    def transports(self) -> dict[str, str]:
+        """The names of transports, by the setting that holds each."""
+        named = {f"{SETTINGS_FILE}: gateway.transport": self.gateway.transport}
+        own = {f"{SETTINGS_FILE}: providers.{name}.transport": one.transport for name, one in self.providers.items()}
+        return named | {setting: name for setting, name in own.items() if name}
+
     def _deployment(self, entry: DeploymentSettings) -> Deployment:
         provider = self.providers[entry.provider]
         price = None
@@ -81,7 +87,7 @@ class Settings:
         return Deployment(
             provider=entry.provider,
             model=entry.model,
-            region=entry.region or provider.region,
+            region=entry.region or region_of(provider),
             price=price,
             max_output_tokens=entry.max_output_tokens,
             context_tokens=entry.context_tokens,

@@ -24,6 +24,8 @@ class GatewaySettings:
     """The largest request that is taken, in megabytes."""
     transport: str = "aiohttp"
     """How requests travel to providers: `aiohttp`, `httpx`, or the name of a plug-in."""
+    batch_poll_s: float = 60.0
+    """Seconds between two looks at an open batch."""
     queue_s: float = 30.0
     """The longest a call waits for a place under a limit, in seconds, unless its own time limit is shorter."""
     retry_share: float = 0.2
@@ -82,7 +84,11 @@ class TelemetrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceSettings:
-    """One `[[prices]]` entry: the local price book, which wins over the price list; entries are added, never edited."""
+    """One `[[prices]]` entry: the local price book, which wins over the price list; entries are added, never edited.
+
+    Of the entries that fit a call, the most specific one counts (a full model name, then the longest pattern, then one that names a
+    provider, then one that names a region), and of equal ones the one with the latest `since`.
+    """
 
     model: str
     """The model's name at its provider; `*` stands for any text."""
@@ -91,24 +97,24 @@ class PriceSettings:
     region: str = ""
     """The deployment's region; empty is any."""
     service_tier: str = ""
-    """The tier that was paid: `flex`, `priority`, `batch`, …; empty is the standard one."""
+    """The tier that was paid: `flex`, `priority`, `batch`, …; empty is the standard one, `*` any."""
     since: str = ""
     """The first day on which it holds, such as 2026-01-01 (UTC); empty is from the beginning."""
     until: str = ""
     """The day on which it ends; empty is open."""
     discount: Decimal = Decimal(0)
-    """A share taken off, such as 0.15; alone, it is taken off the listed price."""
+    """A share taken off, such as 0.15, of these prices and of the listed ones where the entry has none."""
     input_usd_per_mtok: Decimal | None = None
     """US dollars a million input tokens; empty takes the listed price."""
     output_usd_per_mtok: Decimal | None = None
     """US dollars a million output tokens; empty takes the listed price."""
     cache_read_usd_per_mtok: Decimal | None = None
-    """US dollars a million input tokens read from the provider's prompt cache."""
+    """US dollars a million input tokens read from the provider's prompt cache; empty takes the listed price."""
     cache_write_usd_per_mtok: Decimal | None = None
-    """US dollars a million input tokens written to the provider's prompt cache."""
+    """US dollars a million input tokens written to the provider's prompt cache; empty takes the listed price."""
     cache_write_1h_usd_per_mtok: Decimal | None = None
-    """US dollars a million input tokens written to the provider's prompt cache for an hour."""
+    """US dollars a million input tokens written to the provider's prompt cache for an hour; empty takes the listed price."""
     reasoning_usd_per_mtok: Decimal | None = None
-    """US dollars a million reasoning tokens."""
+    """US dollars a million reasoning tokens; empty takes the listed price, or what output costs."""
     other_usd: Mapping[str, Decimal] = field(default_factory=dict)
-    """US dollars for one of each other unit, such as `images`, `web_searches`, `requests`."""
+    """US dollars for one of each other unit, such as `images`, `web_searches`, `requests`, `audio_seconds`, `input_audio_tokens`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
+import shlex
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -14,6 +16,9 @@ from aiplat_lab.core.errors import ConfigError
 from aiplat_lab.core.settings._all import SETTINGS_FILE, Settings
 from aiplat_lab.core.settings._read import parse
 from aiplat_lab.core.types import Attribution
+
+_COMMAND_S = 30.0
+"""The longest that a key's command may take."""
 
 
 class Secret:
@@ -189,7 +194,7 @@ def secret(reference: str) -> Secret:
     """The key that a reference names; called by a provider just before it is sent.
 
     Args:
-        reference: `keyring:NAME`, `env:NAME` or `file:PATH`; an empty text gives an empty secret.
+        reference: `keyring:NAME`, `env:NAME`, `file:PATH` or `command:PROGRAM …`; an empty text gives an empty secret.
 
     Raises:
         ConfigError: nothing is there; the text says how to put it there and never holds the key.
@@ -209,7 +214,30 @@ def secret(reference: str) -> Secret:
             raise ConfigError(f"the key file:{name} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
     if scheme == "keyring":
         return _from_keyring(name)
-    raise ConfigError("a key must be a reference: keyring:NAME, env:NAME or file:PATH")
+    if scheme == "command":
+        return _from_command(name)
+    raise ConfigError("a key must be a reference: keyring:NAME, env:NAME, file:PATH or command:PROGRAM …")
+
+
+def _from_command(line: str) -> Secret:
+    """What a command prints, run without a shell; its own words go into no error, since they may hold the key."""
+    try:
+        words = shlex.split(line)
+        if not words:
+            raise ConfigError("the key command: names no program; write command:PROGRAM ARGUMENTS")
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_S, check=False)  # noqa: S603
+    except ValueError as error:
+        raise ConfigError(f"the key command: cannot be read ({error}); quote it as for a shell") from None
+    except OSError as error:
+        raise ConfigError(f"the key's command {words[0]} cannot be run: {error.strerror or error}") from None
+    except subprocess.TimeoutExpired:
+        said = f"gave nothing within {_COMMAND_S:g} s; run it by hand and see what it waits for"
+        raise ConfigError(f"the key's command {words[0]} {said}") from None
+    value = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode or not value:
+        why = f"failed with exit code {done.returncode}" if done.returncode else "printed nothing"
+        raise ConfigError(f"the key's command {words[0]} {why}; run it by hand as the gateway's user (are you still logged in?)")
+    return Secret(value)
 
 
 def _from_keyring(name: str) -> Secret:

@@ -13,13 +13,14 @@ class ProviderSettings:
     """`[providers.NAME]`: where a provider is, and the reference to its key."""
 
     kind: str
-    """The wire format: `openai`, `anthropic`, `local`, or a plug-in's name."""
+    """The wire format or the host: `openai`, `anthropic`, `gemini`, `bedrock`, …, `local`, or a plug-in's name;
+    `docs/providers.md` lists them."""
     base_url: str = ""
     """Empty takes the kind's own address."""
     api_key: str = ""
-    """A reference, never the key itself: `keyring:NAME`, `env:NAME` or `file:PATH`."""
+    """A reference, never the key itself: `keyring:NAME`, `env:NAME`, `file:PATH` or `command:PROGRAM …`."""
     region: str = ""
-    """Where the provider computes: `uk`, `eu`, `us`, `local`, …; empty is unknown."""
+    """Where the provider computes: `uk`, `eu`, `us`, `local`, …; empty is what `docs/providers.md` says of its kind, else unknown."""
     timeout_s: float = 120.0
     """The longest a call may take, in seconds."""
     first_token_timeout_s: float = 60.0
@@ -32,6 +33,8 @@ class ProviderSettings:
     """How often a call that failed in a passing way is sent again."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Further request headers, such as an organisation's id."""
+    transport: str = ""
+    """How requests travel to it; empty takes `gateway.transport`."""
     breaker_failures: int = 5
     """Failures in a row after which a deployment is left alone for a while; 0 never does."""
     breaker_open_s: float = 10.0
@@ -124,6 +127,22 @@ class ModelSettings:
     """Which deployments certain calls use, the first rule that fits first."""
     hedge_after_s: float | None = None
     """Seconds without an answer after which the next deployment is asked too; empty never does."""
+
+
+_REGIONS = {"mistral": "eu", "deepseek": "cn"}
+"""Where services compute that have one address for everybody and name its place."""
+_SERVERS = frozenset({"ollama", "vllm", "llamacpp", "lmstudio", "sglang"})
+"""Kinds of server that people run themselves."""
+_HERE = ("http://127.0.0.1", "http://localhost", "http://[::1]")
+
+
+def region_of(provider: ProviderSettings) -> str:
+    """Where a provider computes: as set, else as its kind and address show, else empty, which no residency rule matches."""
+    if provider.region:
+        return provider.region
+    if provider.kind in _SERVERS and (not provider.base_url or provider.base_url.startswith(_HERE)):
+        return "local"
+    return "" if provider.base_url else _REGIONS.get(provider.kind, "")
 
 
 _FREE = Decimal(0)

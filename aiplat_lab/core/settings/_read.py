@@ -11,7 +11,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from aiplat_lab.core.errors import ConfigError, did_you_mean
 from aiplat_lab.core.settings._all import SETTINGS_FILE, Settings
+from aiplat_lab.core.settings._price_checks import check_prices
 from aiplat_lab.core.settings._providers import BUILT_IN_MODELS, BUILT_IN_PROVIDERS
+from aiplat_lab.core.settings._routes import check_routes
 from aiplat_lab.core.settings._rules import LIMIT_SCOPES
 
 
@@ -96,9 +98,10 @@ def _check(settings: Settings, source: str) -> None:
     """What one key alone cannot show: references between tables, key references, scopes, the time zone."""
     for name, provider in settings.providers.items():
         scheme = provider.api_key.partition(":")[0]
-        if provider.api_key and scheme not in {"keyring", "env", "file"}:
+        if provider.api_key and scheme not in {"keyring", "env", "file", "command"}:
             raise ConfigError(
-                f"{source}: providers.{name}.api_key must be a reference, keyring:NAME, env:NAME or file:PATH, never the key itself"
+                f"{source}: providers.{name}.api_key must be a reference, keyring:NAME, env:NAME, file:PATH or command:PROGRAM …, "
+                "never the key itself"
             )
     for name, model in settings.models.items():
         if not model.deployments:
@@ -110,6 +113,8 @@ def _check(settings: Settings, source: str) -> None:
                     + did_you_mean(entry.provider, settings.providers)
                 )
     _check_rules(settings, source)
+    check_routes(settings, source)
+    check_prices(settings, source)
     zones = {"time_zone": settings.time_zone}
     zones |= {f"budgets[{index}].time_zone": budget.time_zone for index, budget in enumerate(settings.budgets) if budget.time_zone}
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # 20 ms that a kernel's import need not pay

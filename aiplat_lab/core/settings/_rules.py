@@ -136,6 +136,7 @@ class RedactionSettings:
     detectors: tuple[str, ...] = ()
     """The detectors to use; empty is all of them."""
     actions: Mapping[str, str] = field(default_factory=dict)
-    """What happens for single detectors, by name; wins over `input` and `output`."""
+    """What happens for single detectors, by name: `off`, `observe`, `mask` or `refuse`; wins over `input` and `output` where these are not
+    `off`."""
     presidio: bool = False
     """Whether Presidio looks for names and places too; needs `pip install aiplat-lab[presidio]`."""

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiplat_lab.core.errors import UsageError, did_you_mean
-from aiplat_lab.ledger.kinds import _evals, _experiments, _prompts, _schedules
+from aiplat_lab.ledger.kinds import _batches, _evals, _experiments, _prompts, _schedules
 from aiplat_lab.ledger.kinds._kind import Field, Kind
 
 __all__ = ["KINDS", "Field", "Kind", "check_record"]
 
-KINDS: Mapping[str, Kind] = {**_prompts.KINDS, **_experiments.KINDS, **_evals.KINDS, **_schedules.KINDS}
+KINDS: Mapping[str, Kind] = {**_prompts.KINDS, **_experiments.KINDS, **_evals.KINDS, **_schedules.KINDS, **_batches.KINDS}
 
 
 def check_record(kind: str, row: Mapping[str, Any]) -> None:  # Any: JSON

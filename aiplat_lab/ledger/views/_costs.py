@@ -13,6 +13,7 @@ from aiplat_lab.ledger.views._view import View
 
 _SPENT = "CASE WHEN cost_usd IS NULL AND (status = 'refused' OR attempts = 0) THEN 0::DECIMAL(18,9) ELSE cost_usd END"
 _SAVED = "(sum(baseline_cost_usd) FILTER (cost_usd IS NOT NULL) - sum(cost_usd) FILTER (baseline_cost_usd IS NOT NULL))"
+SPENT, SAVED = _SPENT, _SAVED
 CALLS = (
     f"sum({_SPENT}) AS cost_usd, count(*) AS calls, count(*) FILTER (status = 'error') AS errors, "
     f"count(*) FILTER (cache = 'hit') AS cache_hits, coalesce({_SAVED}, 0) AS saved_usd"
@@ -136,6 +137,17 @@ VIEWS: Mapping[str, View] = {
         "AND (operation = 'embed' OR finish_reason IN ('stop', 'tool_calls')) AND list_has_all("
         "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted'], coalesce(flags, [])) "
         "ORDER BY started_at DESC, seq DESC",
+    ),
+    "speed_by_deployment": View(
+        "How fast each provider's model answered, for the routing strategy `fastest`: over answered calls of the last seven days that "
+        "took one attempt and waited in no queue, medians of the time to the first token of streams, of the time for each output token "
+        "of streams and of plain answers, and of the time of plain answers, in seconds.",
+        "SELECT provider, response_model AS model, count(*) AS calls, median(time_to_first_token_s) AS first_s, "
+        f"median((latency_s - time_to_first_token_s) / ({OUTPUT} - 1)) FILTER (time_to_first_token_s IS NOT NULL AND {OUTPUT} > 1) "
+        f"AS stream_token_s, median(latency_s / ({OUTPUT})) FILTER (time_to_first_token_s IS NULL AND {OUTPUT} > 0) AS token_s, "
+        "median(latency_s) FILTER (time_to_first_token_s IS NULL) AS whole_s "
+        "FROM calls WHERE status = 'ok' AND attempts = 1 AND coalesce(queued_s, 0) < 0.05 AND provider IS NOT NULL "
+        "AND response_model IS NOT NULL AND started_at > now() - INTERVAL 7 DAY GROUP BY provider, response_model ORDER BY provider, model",
     ),
     "live_keys": View(
         "The last record of each virtual key: its id, name, hash, last four characters, attribution, models, when it was made, "

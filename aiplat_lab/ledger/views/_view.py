@@ -68,14 +68,20 @@ class View:
     amounts: tuple[str, ...] = ()
     """Numbers that its SQL reads as `:name`; it cannot do without them, and they filter nothing."""
 
+    then: Mapping[str, str] = field(default_factory=dict)
+    """Further filters, on columns of the result."""
+    order: str = ""
+    """The order of the rows, where `sql` leaves it open."""
+
     @property
     def filters(self) -> tuple[str, ...]:
         """What it may be asked with."""
-        return (*(PERIOD if self.time else ()), *self.columns, *self.amounts, *PAGE) if self.source else FILTERS
+        return (*(PERIOD if self.time else ()), *self.columns, *self.then, *self.amounts, *PAGE) if self.source else FILTERS
 
     def as_view(self) -> str:
         """The view over all rows."""
-        return f"WITH {self.rows_as} AS (FROM {self.source}) {self.sql}" if self.source else self.sql
+        sql = f"WITH {self.rows_as} AS (FROM {self.source}) {self.sql}" if self.source else self.sql
+        return f"{sql} ORDER BY {self.order}" if self.order else sql
 
     def query(self, name: str, filters: Mapping[str, Any]) -> Query:  # Any: text, time, number or list
         """The statement for these filters; None and an empty list are no filter.
@@ -97,8 +103,11 @@ class View:
             params.append(_amount(amount, given.pop(amount, None)))
             sql = sql.replace(f":{amount}", f"${len(params)}")
         if self.source:
-            where = [self._condition(key, value, params) for key, value in given.items() if key not in PAGE]
+            where = [self._condition(key, value, params) for key, value in given.items() if key not in (*PAGE, *self.then)]
             sql = f"WITH {self.rows_as} AS (FROM {self.source}{' WHERE ' + ' AND '.join(where) if where else ''}) {sql}"
+        chosen = [_is_one_of(self.then[key], value, params) for key, value in given.items() if key in self.then]
+        sql = f"SELECT * FROM ({sql}) WHERE {' AND '.join(chosen)}" if chosen else sql
+        sql += f" ORDER BY {self.order}" if self.order else ""
         limit = given.get("limit", self.limit)
         if limit is not None:
             params.append(_whole("limit", limit))
@@ -112,26 +121,29 @@ class View:
         if key in PERIOD:
             params.append(_utc(key, value))
             return f"{self.time} {'>=' if key == 'since' else '<'} ${len(params)}"
-        column = self.columns[key]
-        wanted = [str(one) for one in value] if isinstance(value, list | tuple | set | frozenset) else [str(value)]
-        if column == "call_id":
-            wanted = [one for one in wanted if _is_uuid(one)]
-        ways = []
-        if "{}" in column:
-            for one in wanted:
-                params.append(one)
-                ways.append(column.replace("{}", f"${len(params)}"))
-            return f"({' OR '.join(ways)})"
-        if "" in wanted:
-            ways.append(f"coalesce({column}, '') = ''")
-        named = [one for one in wanted if one]
-        if named:
-            marks = []
-            for one in named:
-                params.append(one)
-                marks.append(f"${len(params)}")
-            ways.append(f"{column} IN ({', '.join(marks)})")
-        return f"({' OR '.join(ways)})" if ways else "false"
+        return _is_one_of(self.columns[key], value, params)
+
+
+def _is_one_of(column: str, value: Any, params: list[Any]) -> str:  # Any: as `View.query`
+    wanted = [str(one) for one in value] if isinstance(value, list | tuple | set | frozenset) else [str(value)]
+    if column == "call_id":
+        wanted = [one for one in wanted if _is_uuid(one)]
+    ways = []
+    if "{}" in column:
+        for one in wanted:
+            params.append(one)
+            ways.append(column.replace("{}", f"${len(params)}"))
+        return f"({' OR '.join(ways)})"
+    if "" in wanted:
+        ways.append(f"coalesce({column}, '') = ''")
+    named = [one for one in wanted if one]
+    if named:
+        marks = []
+        for one in named:
+            params.append(one)
+            marks.append(f"${len(params)}")
+        ways.append(f"{column} IN ({', '.join(marks)})")
+    return f"({' OR '.join(ways)})" if ways else "false"
 
 
 def _utc(key: str, value: Any) -> datetime:
