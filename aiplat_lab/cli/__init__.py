@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from aiplat_lab.cli import (
     _batch,
     _bench,
+    _budget,
     _cache,
     _doctor,
     _evals,
@@ -54,16 +55,17 @@ def parser() -> argparse.ArgumentParser:
         _route,
         _keys,
         _prices,
+        _budget,
+        _cache,
         _scan,
+        _import,
         _prompts,
         _evals,
         _batch,
         _bench,
         _ledger,
-        _import,
         _reading,
         _schedules,
-        _cache,
     ):
         part.add(commands)
     return top

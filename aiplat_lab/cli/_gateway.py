@@ -109,7 +109,10 @@ def budget_line(budget: dict[str, Json]) -> dict[str, Json]:
         "limit": money(budget["limit_usd"]),
         "spent": money(budget["spent_usd"]),
         "held": money(budget["held_usd"]),
+        "left": money(budget["left_usd"]),
         "used": f"{100 * spent / limit:.0f} %" if limit else "–",
+        "forecast": money(budget["forecast_usd"]) if budget["forecast_usd"] is not None else "–",
+        "resets_at": str(budget["resets_at"] or "never")[:16].replace("T", " "),
         "kind": "hard" if budget["hard"] else "soft",
     }
 

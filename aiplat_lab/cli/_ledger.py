@@ -1,4 +1,4 @@
-"""`aiplat calls | sql | budget | audit | export`: what is in the ledger."""
+"""`aiplat calls | sql | audit | export`: what is in the ledger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 from aiplat_lab.cli._frame import Commands, Parser, add_filters, client_of, command, count, filters_of, home_of, say, show
-from aiplat_lab.cli._gateway import budget_line
 from aiplat_lab.client import Client, connect
 from aiplat_lab.core.errors import LedgerError, UsageError
 
@@ -26,7 +25,6 @@ def add(commands: Commands) -> None:
     sql.add_argument("query", help='such as "SELECT team, sum(cost_usd) FROM calls GROUP BY team"')
     sql.add_argument("--csv", action="store_true", help="print CSV")
     _snapshot_option(sql)
-    command(commands, "budget", _budget, "show each budget: limit, spent, held by calls in flight")
     audit = commands.add_parser("audit", help="prove that no row was changed, removed or moved")
     actions = audit.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     verify = command(actions, "verify", _verify, "check the hash chain of every row; exit code 1 when it is broken")
@@ -75,12 +73,6 @@ def _sql(arguments: argparse.Namespace) -> int:
         print(frame.write_csv(), end="")
         return 0
     return show(arguments, frame.rows(named=True), empty="no rows")
-
-
-def _budget(arguments: argparse.Namespace) -> int:
-    rows = client_of(arguments).get("/api/budgets")["rows"]
-    shown = rows if arguments.json else [budget_line(row) for row in rows]
-    return show(arguments, shown, empty="no budget is set: add a [[budgets]] entry to aiplat.toml")
 
 
 def _verify(arguments: argparse.Namespace) -> int:

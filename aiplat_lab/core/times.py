@@ -77,9 +77,19 @@ def period_start(period: str, *, now: datetime, time_zone: str) -> datetime:
     """
     if period == "total":
         return datetime(1970, 1, 1, tzinfo=UTC)
-    day = now.astimezone(ZoneInfo(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = now.astimezone(ZoneInfo(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if period == "week":
         day -= timedelta(days=day.weekday())
     elif period == "month":
         day = day.replace(day=1)
     return day.astimezone(UTC)
+
+
+_REACHES_NEXT = {"day": 1.5, "week": 7.5, "month": 32.0}
+
+
+def period_end(period: str, *, starts: datetime, time_zone: str) -> datetime | None:
+    """When the budget period that began at `starts` ends; None for `total`, which has no end."""
+    if period == "total":
+        return None
+    return period_start(period, now=starts + timedelta(days=_REACHES_NEXT[period]), time_zone=time_zone)

@@ -190,5 +190,5 @@ def _begin(period: str, now: datetime, time_zone: str) -> datetime | None:
 
 
 def _spent(door: Door, since: datetime | None) -> dict[str, Any]:  # Any: a row's values
-    rows = door.ledger.view_rows("spend_by_scope", {"since": since} if since else {})
-    return {row["name"]: row["cost_usd"] for row in rows if row["scope"] == "key"}
+    rows = door.ledger.view_rows("spend_by_key", {"since": since} if since else {})
+    return {row["key_id"]: row["cost_usd"] for row in rows}

@@ -11,7 +11,16 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, GatewayUnavailable, LedgerError, RecordExists, UnknownCall, UsageError
+from aiplat_lab.core.errors import (
+    AuthRefused,
+    GatewayUnavailable,
+    LedgerError,
+    RecordExists,
+    UnknownCall,
+    UnknownModel,
+    UsageError,
+    did_you_mean,
+)
 from aiplat_lab.core.ids import is_id, new_id
 from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
@@ -91,6 +100,13 @@ _CALL: Fields = {
     "body": (dict, "an object"),
 }
 _QUERY: Fields = {"params": (list | dict, "a list or an object of values"), "limit": (int, "a whole number")}
+_WHAT_IF: Fields = {
+    "model": (str, "the name of a model"),
+    "input_tokens": (int, "a whole number"),
+    "output_tokens": (int, "a whole number"),
+    "attribution": (dict, "an object"),
+}
+_MOST_TOKENS = 10**9
 _WHO: Fields = {f.name: (dict, "an object of texts") if f.name == "tags" else (str, "a text") for f in fields(Attribution)}
 
 
@@ -334,6 +350,26 @@ async def models(door: Door, request: web.Request, caller: Caller) -> web.Stream
 async def budgets(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`GET /api/budgets`: the counters that enforcement uses."""
     return json_reply({"rows": plain(door.gateway.budgets())})
+
+
+async def would_pass(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/budgets/what-if`: whether a call would be let in now; nothing is held or spent.
+
+    Raises:
+        UnknownModel: there is no such model.
+        UsageError: a field is not what it must be.
+    """
+    body = await read_json(request)
+    check_fields(body, _WHAT_IF)
+    check_fields(body.get("attribution") or {}, _WHO)
+    model, given = wanted(body, "model", str, "the name of a model"), body.get("output_tokens")
+    tokens = wanted(body, "input_tokens", int, "the tokens to send, a whole number")
+    if not 0 <= tokens < _MOST_TOKENS or (given is not None and not 0 < given < _MOST_TOKENS):
+        raise UsageError("input_tokens must be 0 or more, and output_tokens, where it is given, 1 or more; both below a thousand million")
+    if not door.settings.deployments(model):
+        raise UnknownModel(f"there is no model {model[:80]!r}.{did_you_mean(model, door.settings.models)}")
+    who = Attribution.from_json(body.get("attribution") or {})
+    return json_reply(door.gateway.budget.would_pass(model, who, input_tokens=tokens, output_tokens=given))
 
 
 async def status(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:

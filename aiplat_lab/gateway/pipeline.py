@@ -241,9 +241,14 @@ class Gateway:
         """The deployments that failed lately, with the state of their breakers."""
         return self._route.breakers.describe()
 
+    @property
+    def budget(self) -> Budget:
+        """What keeps calls within their budgets."""
+        return next(policy for policy in self._policies if isinstance(policy, Budget))
+
     def budgets(self) -> list[dict[str, Any]]:
         """Every budget with what was spent and is held: the figures that enforcement uses; money as text."""
-        return next(policy for policy in self._policies if isinstance(policy, Budget)).counters()
+        return self.budget.counters()
 
     def in_flight(self) -> list[dict[str, Any]]:
         """The calls under way, the oldest first; one that waits in a queue says where and at which place."""

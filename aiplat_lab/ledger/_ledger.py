@@ -18,12 +18,13 @@ import duckdb
 
 from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.settings import Home
-from aiplat_lab.core.types import Clock, canonical_json, utc_now
+from aiplat_lab.core.types import Clock, utc_now
 from aiplat_lab.ledger.query import Params, arrow, check, dicts
 from aiplat_lab.ledger.rows import GENESIS, Prepared, Row, prepare_call, prepare_record, row_hash
 from aiplat_lab.ledger.snapshot import digest_of, export_statement, export_target, place, read_payload
+from aiplat_lab.ledger.spool import HELD as _HELD
 from aiplat_lab.ledger.spool import SEGMENT_BYTES as _SEGMENT_BYTES
-from aiplat_lab.ledger.spool import Durability, Spool, begin_line, lines, payload_line, row_line, segments
+from aiplat_lab.ledger.spool import Durability, Spool, begin_line, held_line, lines, payload_line, row_line, segments
 from aiplat_lab.ledger.store import Position, Store
 from aiplat_lab.ledger.verify import Anchor, Verification, verify
 from aiplat_lab.ledger.views import find_view
@@ -32,7 +33,6 @@ log = logging.getLogger("aiplat_lab.ledger")
 GATEWAY_LOST = "gateway_lost"
 """The `error_type` of a call that was begun by a gateway which ended before the call did."""
 _LOST_MESSAGE = "the gateway ended while the call was under way"
-_HELD = "held_usd"
 _CALL_ID = re.compile(rb'"call_id":"([0-9a-f-]{36})"')
 _HEX = re.compile(r"[0-9a-f]{64}")
 _BULK = 2_000
@@ -157,8 +157,13 @@ class Ledger:
             self._append(line)
             self._open_calls[prepared.id] = line
 
-    def hold(self, call_id: str, usd: Decimal) -> None:
+    def hold(self, call_id: str, usd: Decimal, *, provider: str = "") -> None:
         """Notes what a call that began may cost at most. Should the process end before the call, its budgets book that.
+
+        Args:
+            call_id: the call.
+            usd: the most it can cost.
+            provider: the only provider it can go to, where there is only one.
 
         Raises:
             LedgerError: the disk is full or the spool cannot be written; then the call should not be made.
@@ -166,7 +171,7 @@ class Ledger:
         with self._write:
             begun = self._open_calls.get(call_id)
             if begun is not None:
-                line = begin_line(canonical_json({**_begun(begun), _HELD: f"{usd:f}"}))
+                line = held_line(begun, usd=f"{usd:f}", provider=provider)
                 self._append(line)
                 self._open_calls[call_id] = line
 

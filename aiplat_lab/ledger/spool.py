@@ -30,6 +30,10 @@ _BODY = len(_OPEN) + 8
 Durability = Literal["process", "power"]
 
 
+HELD = "held_usd"
+_HELD_FIRST = b'{"%s":' % HELD.encode()
+
+
 def frame(body: bytes) -> bytes:
     """A line of the spool.
 
@@ -320,3 +324,18 @@ def row_of(line: bytes) -> bytes:
 def begin_line(canonical_row: bytes) -> bytes:
     """The line of a call that began and has not ended."""
     return frame(b'"begin":%s' % canonical_row)
+
+
+def held_line(line: bytes, *, usd: str, provider: str = "") -> bytes:
+    """The line of a call that began, with what it may cost at most, in place of an amount that stood there before.
+
+    Args:
+        line: what `begin_line` gave.
+        usd: US dollars as text.
+        provider: where it will go, if that is certain.
+    """
+    row = line[line.index(b'"begin":') + 8 : -2]
+    if row.startswith(_HELD_FIRST):
+        row = b"{" + row[row.index(b",") + 1 :]
+    named = b'"provider":%s,' % json.dumps(provider).encode() if provider and b'"provider":' not in row else b""
+    return begin_line(b'%s"%s",%s%s' % (_HELD_FIRST, usd.encode(), named, row[1:]))

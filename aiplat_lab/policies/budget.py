@@ -1,160 +1,71 @@
 """Budgets that cannot be overspent: the worst case is held before a call, and its real cost booked after it.
 
-One set of counters in whole nano-dollars serves enforcement, display and alerts. Each step on them is synchronous in the
-gateway's one event loop, so no other call can come between the check and the hold.
+One set of counters in whole nano-dollars serves enforcement, display and alerts. Each step on them is synchronous in the gateway's one
+event loop, so no other call can come between the check and the hold.
+
+**Why it is exact.** A call is let in only when, in every hard budget that it falls under, `spent + held + worst case <= limit`, where
+`held` is the sum of the worst cases of the calls under way. The worst case is a bound, not an estimate: a tokenizer makes no more
+tokens than there are bytes (or than the provider counted for the same messages before), the answer has no more tokens than the limit
+that is sent, each token costs no more than its dearest class. A call's cost replaces its hold in one step. So `spent + held <= limit`
+holds at every moment, for any order of calls, and `spent <= limit` at the end of it, as long as the provider keeps to the limit that it
+was sent; where it does not, the budget is passed by no more than what the calls under way were charged beyond their holds, and each of
+these is flagged `over_reservation`.
+
+**Why it refuses nothing that fits.** What was learned (see `_estimates`) never loosens that rule. It decides how what is left is shared
+out: a caller who set no `max_tokens` can be given any, and is given what answers of its task need with room to spare instead of all that
+the model could write, so that many such calls fit beside one another. What only others' holds keep out waits for them, first come,
+first served: they settle at what they cost, which is far less. A call is refused when it would not fit even then.
+
+**Periods.** A call belongs to the period in which it began. At midnight the calls under way stay held, and settle, in the old one.
+
+**Providers.** A budget of a provider holds the worst case of that provider's deployments alone. Where it cannot cover them, they are
+left out and the call goes to the others; if the call falls back, its cost is booked to the provider that answered.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from aiplat_lab.core.errors import BudgetExceeded, LedgerError, ProviderError
+from aiplat_lab.core.errors import BudgetExceeded, LedgerError
 from aiplat_lab.core.registry import register
-from aiplat_lab.core.settings import BudgetSettings, Settings
-from aiplat_lab.core.times import period_start
+from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, Request, Usage, utc_now
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies._worst import ASSUMED_OUTPUT_TOKENS, NANO, Worst, choices, input_bound, output_limit, to_nano, to_usd, worst
+from aiplat_lab.policies._counters import Counter, Counters, Span
+from aiplat_lab.policies._estimates import Estimates, size_of, task_of
+from aiplat_lab.policies._holds import GOOD_OUTPUT_TOKENS, Ask, Book, Hold, Part
+from aiplat_lab.policies._inputs import Inputs, heads_of
+from aiplat_lab.policies._worst import (
+    ASSUMED_OUTPUT_TOKENS,
+    LIMITS,
+    NANO,
+    choices,
+    input_bound,
+    may_have_cost,
+    output_limit,
+    to_nano,
+    to_usd,
+    usd_text,
+    worst,
+    written_bound,
+)
 from aiplat_lab.prices import Prices
 
 MIN_OUTPUT_TOKENS = 16
 """The shortest answer worth paying for; a call that cannot afford it is refused."""
-GOOD_OUTPUT_TOKENS = 1024
-"""A call without a limit of its own takes an answer this long rather than wait for other calls to end."""
+SHARE = 16
+"""One of several calls at once takes no more than this part of what is left, if its task can do with less than all it could write."""
+_WORTH_KNOWING = 256
+"""From so many tokens on, the beginnings of a conversation are worth remembering."""
+_WELL_KNOWN, _EVERY = 100, 4
+"""Of a task of so many known answers, every fourth is looked at."""
+_GUESSED_OUTPUT_TOKENS = 512
 _LEASE_S = 30.0
-_MAX_KNOWN_INPUTS = 20_000
-_BILLED_FAILURES = frozenset({"cut_off", "timeout", "bad_reply"})
-
-
-MOST_TOKENS_PER_S = 1000
-"""The pace at which a model can think unseen, for the bound on a call that broke off."""
-UNDER_WAY_TOKENS = 64
-"""Tokens that a provider may have made and not yet sent when a call broke off."""
-
-
-@dataclass(slots=True)
-class Counter:
-    """What one budget has spent and holds in its current period, in nano-dollars."""
-
-    budget: BudgetSettings
-    limit: int
-    starts: datetime
-    ends: datetime | None
-    spent: int = 0
-    held: int = 0
-    alerted: float = 0.0
-    """The highest share of the limit for which an alert was recorded."""
-
-    @property
-    def free(self) -> int:
-        """What is neither spent nor held."""
-        return self.limit - self.spent - self.held
-
-    @property
-    def name(self) -> str:
-        """The budget as people speak of it, such as `the month's budget of team risk`."""
-        kind, name = self.budget.scope
-        whose = f" of {kind} {name}" if name else " of everyone"
-        return f"the total budget{whose}" if self.budget.period == "total" else f"this {self.budget.period}'s budget{whose}"
-
-    def to_json(self) -> dict[str, Any]:
-        """The counter for people; money as text."""
-        kind, name = self.budget.scope
-        return {
-            "scope": kind,
-            "name": name,
-            "period": self.budget.period,
-            "limit_usd": f"{to_usd(self.limit):f}",
-            "spent_usd": f"{to_usd(self.spent):f}",
-            "held_usd": f"{to_usd(self.held):f}",
-            "hard": self.budget.hard,
-            "alert_at": list(self.budget.alert_at),
-            "starts_at": self.starts.isoformat().replace("+00:00", "Z"),
-        }
-
-
-@dataclass(slots=True)
-class _Hold:
-    nano: int
-    worst: Worst
-    """What the call can cost as a function of what it writes, for a call that ends without a count."""
-    counters: tuple[Counter, ...]
-    lease_ends: float
-    """On the event loop's clock; after it the hold is released."""
-    capped: bool = False
-    """Whether the call was sent with a limit that its caller did not set."""
-    settled: bool = False
-
-
-@dataclass(slots=True)
-class _Ask:
-    """A call that wants a hold."""
-
-    call: Call
-    hard: tuple[Counter, ...]
-    counters: tuple[Counter, ...]
-    priced: Sequence[tuple[Deployment, Price]]
-    worst: Worst
-    inputs: dict[str, int]
-    """Input tokens by deployment, where they are known."""
-    limit_tokens: int | None
-    """The caller's own limit."""
-    full_tokens: int
-    """What the call may write at most when nothing is scarce."""
-    capped: bool
-    """Whether `full_tokens` must be sent, since nothing else holds the model to it."""
-    granted: asyncio.Future[None] | None = None
-
-
-@dataclass(slots=True)
-class _Book:
-    """All counters, holds and waiting calls."""
-
-    counters: list[Counter] = field(default_factory=list)
-    holds: dict[str, _Hold] = field(default_factory=dict)
-    waiting: list[_Ask] = field(default_factory=list)
-
-
-class _Inputs:
-    """What is known of the number of input tokens beyond the bound for bytes: the same question has the same number, and a
-    deployment that once counted more than the bound may do so again."""
-
-    def __init__(self) -> None:
-        self._counted: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._excess: dict[str, int] = {}
-
-    def of(self, call: Call, deployments: Iterable[Deployment]) -> dict[str, int]:
-        """Input tokens of the call by the names of the deployments for which more is known."""
-        asked = str(call.state.get("request_hash", ""))
-        known: dict[str, int] = {}
-        for deployment in deployments:
-            name = deployment.name
-            counted = self._counted.get((name, asked))
-            if counted is not None:
-                known[name] = counted
-            elif name in self._excess:
-                known[name] = input_bound(call.request) + self._excess[name]
-        return known
-
-    def learn(self, call: Call) -> None:
-        """Notes what the provider counted."""
-        usage = call.response.usage if call.response is not None else None
-        if usage is None or call.deployment is None or call.cache == "hit":
-            return
-        name, counted = call.deployment.name, usage.total_input_tokens
-        key = (name, str(call.state.get("request_hash", "")))
-        self._counted[key] = max(counted, self._counted.pop(key, 0))
-        if len(self._counted) > _MAX_KNOWN_INPUTS:
-            self._counted.popitem(last=False)
-        excess = counted - input_bound(call.request)
-        if excess > self._excess.get(name, 0):
-            self._excess[name] = excess
+_LEARN_DAYS = 30
 
 
 @register("policy", "budget")
@@ -162,31 +73,27 @@ class Budget:
     """Refuses a call that might cost more than a hard budget has left; soft budgets only flag and alert.
 
     A caller who sets no `max_tokens` is given one that fits when the budget runs low. A call that only other calls' holds
-    keep out waits for them, first come, first served.
+    keep out waits for them, first come, first served. A virtual key with a limit of its own has a hard budget.
     """
 
     name = "budget"
 
     def __init__(self, settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> None:
+        self._settings = settings
         self._ledger = ledger
         self._clock = clock
-        self._zone = settings.time_zone
         self._prices = Prices(settings)
-        self._book = _Book()
-        self._inputs = _Inputs()
-        now = clock()
-        known: dict[datetime, list[dict[str, Any]]] = {}
-        for budget in settings.budgets:
-            counter = Counter(budget, to_nano(budget.limit_usd), now, None)
-            self._turn(counter, now, known)
-            self._book.counters.append(counter)
+        self._book = Book()
+        self._inputs = Inputs()
+        self._estimates = Estimates()
+        self._ended = 0
+        self._counters = Counters(settings, ledger, clock=clock)
+        if self._counters:
+            self._fold()
 
     def counters(self) -> list[dict[str, Any]]:
         """Every budget with what it has spent and holds now; the figures that enforcement uses."""
-        now = self._clock()
-        for counter in self._book.counters:
-            self._turn_if_due(counter, now)
-        return [counter.to_json() for counter in self._book.counters]
+        return self._counters.rows()
 
     async def before(self, call: Call) -> None:
         """Holds the worst case in every budget that the call falls under.
@@ -194,156 +101,245 @@ class Budget:
         Raises:
             BudgetExceeded: not even a short answer fits, or no price is known under a hard budget.
         """
-        counters = self._matching(call.request.attribution)
-        if not counters:
+        ask = self._ask(call)
+        if ask is None or not ask.parts:
             return
-        now = self._clock()
-        for counter in counters:
-            self._turn_if_due(counter, now)
-        hard = tuple(counter for counter in counters if counter.budget.hard)
-        longest = _longest(call.request)
-        priced = [(one, self._prices.of(one, call.started_at, usage=longest)) for one in call.deployments]
-        known = [(one, price) for one, price in priced if price is not None]
-        if hard and len(known) < len(priced):
-            self._only_priced(call, hard[0], [one for one, _ in known])
-        if not known:
-            return
-        ask = _ask(call, hard, counters, known, self._inputs.of(call, call.deployments))
-        if not self._blocked(ask) and self._grant(ask):
+        if not any(part.span.waiting for part in ask.hard) and self._grant(ask):
             return
         await self._wait(ask)
 
     async def after(self, call: Call) -> None:
         """Books the real cost in place of the hold, and lets waiting calls in."""
-        hold: _Hold | None = call.state.get(self.name)
-        counters = hold.counters if hold is not None else self._matching(call.request.attribution)
-        if not counters:
+        hold: Hold | None = call.state.get(self.name)
+        if hold is None:
+            if call.cost_usd:
+                for counter in self._counters.matching(call.request.attribution, () if call.deployment is None else (call.deployment,)):
+                    self._spend(counter, self._counters.span(counter, call.started_at), to_nano(call.cost_usd), call)
             return
         cost = self._cost(call, hold)
-        self._inputs.learn(call)
-        if hold is not None:
-            self._release(call.id, hold)
-            if call.cost_usd is not None and cost > hold.nano:
-                call.flags.append("over_reservation")
-            if hold.capped and call.response is not None and call.response.finish_reason == "length":
-                call.flags.append("max_tokens_fitted")
-        if cost:
-            for counter in counters:
-                if call.started_at >= counter.starts:
-                    counter.spent += cost
-                    self._alert(counter, call)
-                if not counter.budget.hard and counter.spent > counter.limit and "over_budget" not in call.flags:
-                    call.flags.append("over_budget")
-        self._admit_waiting()
+        self._learn(call, hold)
+        there = call.deployment.provider if call.deployment is not None else ""
+        booked = [part for part in hold.ask.parts if cost and part.counter.budget.provider in ("", there)]
+        if call.cost_usd is not None and any(cost > (0 if hold.settled else part.nano) for part in booked):
+            call.flags.append("over_reservation")
+        if hold.capped and call.response is not None and call.response.finish_reason == "length":
+            call.flags.append("max_tokens_fitted")
+        self._release(call.id, hold)
+        for part in booked:
+            self._spend(part.counter, part.span, cost, call)
+        self._note(call, hold.ask)
+        if self._book.waiting:
+            self._admit_waiting()
 
-    # --- counters ---------------------------------------------------------------------------------------------------
+    def would_pass(self, model: str, who: Attribution, *, input_tokens: int, output_tokens: int | None) -> dict[str, Any]:
+        """Whether a call would be let in now, and how many tokens it might write; nothing is held or spent.
 
-    def _matching(self, who: Attribution) -> tuple[Counter, ...]:
-        if not self._book.counters:
-            return ()
-        names = {
-            "everyone": "",
-            "team": who.team,
-            "project": who.project,
-            "key": who.key_id,
-            "user": who.user_id,
-            "prompt": who.prompt_name,
-        }
-        return tuple(counter for counter in self._book.counters if names[counter.budget.scope[0]] == counter.budget.scope[1])
+        Args:
+            model: the name of a model that is set up.
+            who: whose call it would be.
+            input_tokens: the tokens it would send.
+            output_tokens: its `max_tokens`, or None for a call without.
+        """
+        request = Request(model=model, attribution=who, settings={} if output_tokens is None else {"max_tokens": output_tokens})
+        call = Call(request=request, started_at=self._clock(), deployments=self._settings.deployments(model))
+        said: dict[str, Any] = {"model": model, "passes": "yes", "max_tokens": output_tokens, "needed_usd": None, "left_usd": None}
+        try:
+            ask = self._ask(call, input_tokens=input_tokens)
+            if ask is None or not ask.parts:
+                return {**said, "budget": None, "reason": "no budget holds it" if ask is None else "no price is known for it"}
+            tokens = self._tokens(ask)
+        except BudgetExceeded as refused:
+            facts = {name: refused.details.get(name) for name in ("needed_usd", "left_usd", "budget")}
+            return {**said, "budget": None, **facts, "passes": "no", "reason": refused.message}
+        tightest = min(ask.hard or ask.parts, key=lambda part: part.free)
+        said |= {"budget": tightest.counter.name, "left_usd": usd_text(tightest.counter.limit - tightest.span.spent)}
+        if tokens is None:
+            return {**said, "passes": "waits", "reason": "it would wait for the calls under way, whose worst cases hold what is left"}
+        sent = output_tokens if output_tokens is not None else (tokens if tokens < ask.full_tokens or ask.capped else None)
+        return {**said, "max_tokens": sent, "needed_usd": usd_text(ask.worst.nano(tokens)), "reason": ""}
 
-    def _turn_if_due(self, counter: Counter, now: datetime) -> None:
-        if now < counter.starts or (counter.ends is not None and now >= counter.ends):
-            self._turn(counter, now)
+    # --- asking -----------------------------------------------------------------------------------------------------
 
-    def _turn(self, counter: Counter, now: datetime, known: dict[datetime, list[dict[str, Any]]] | None = None) -> None:
-        """Begins the period that holds `now`, with what the ledger says was spent in it."""
-        period = counter.budget.period
-        counter.starts = period_start(period, now=now, time_zone=self._zone)
-        counter.ends = _period_end(period, counter.starts, self._zone)
-        kind, name = counter.budget.scope
-        rows = (known or {}).get(counter.starts)
-        if rows is None:
-            rows = self._ledger.view_rows("spend_by_scope", {"since": counter.starts})
-            if known is not None:
-                known[counter.starts] = rows
-        counter.spent = sum(to_nano(Decimal(row["cost_usd"] or 0)) for row in rows if row["scope"] == kind and (row["name"] or "") == name)
-        share = counter.spent / counter.limit if counter.limit else 1.0
-        counter.alerted = max((mark for mark in counter.budget.alert_at if mark <= share), default=0.0)
+    def _ask(self, call: Call, *, input_tokens: int | None = None) -> Ask | None:
+        """What the call wants of its budgets; None when it falls under none, or none can count it.
 
-    def _only_priced(self, call: Call, counter: Counter, known: list[Deployment]) -> None:
-        """Leaves out deployments whose cost nobody can know; refuses when none is left."""
+        Raises:
+            BudgetExceeded: no price is known under a hard budget.
+        """
+        request = call.request
+        counters = self._counters.matching(request.attribution, call.deployments)
+        if not counters:
+            return None
+        bound = input_bound(request) if input_tokens is None else input_tokens
+        longest = Usage(input_tokens=bound, output_tokens=1 if request.operation == "chat" else 0)
+        priced = [(one, self._prices.of(one, call.started_at, usage=longest, tier=_tier(request, one))) for one in call.deployments]
+        known = [(one, price) for one, price in priced if price is not None]
+        if len(known) < len(priced):
+            self._only_priced(call, [counter for counter in counters if counter.budget.hard], [one for one, _ in known])
         if not known:
+            return None
+        heads = heads_of(request) if input_tokens is None and bound >= _WORTH_KNOWING else []
+        inputs = self._inputs.of(call, known, bound, heads) if input_tokens is None else {}
+        ask = self._made(call, counters, known, inputs, bound)
+        ask.heads = heads
+        if ask.chooses:
+            self._cover(ask)
+        return ask
+
+    def _made(
+        self, call: Call, counters: Sequence[Counter], priced: Sequence[tuple[Deployment, Price]], inputs: Mapping[str, int], bound: int
+    ) -> Ask:
+        request = call.request
+        whole = worst(request, priced, inputs, bound=bound)
+        parts = []
+        for counter in counters:
+            provider = counter.budget.provider
+            own = whole.of_provider(provider) if provider else whole
+            if own.rates:
+                parts.append(Part(counter, self._counters.span(counter, call.started_at), own))
+        hard = tuple(part for part in parts if part.counter.budget.hard)
+        limit = output_limit(request) if request.operation == "chat" else 0
+        full, capped = limit, False
+        if full is None:
+            most = [one.max_output_tokens for one, _ in priced if one.max_output_tokens is not None]
+            capped = len(most) < len(priced) and bool(hard)
+            full = (max(most) if most and not capped else max([ASSUMED_OUTPUT_TOKENS, *most])) * choices(request)
+        task = task_of(request)
+        answers = self._estimates.output(priced[0][0].name, task)
+        return Ask(call, tuple(parts), hard, priced, whole, bound, inputs, size_of(request), task, answers, limit, full, capped)
+
+    def _only_priced(self, call: Call, hard: list[Counter], known: list[Deployment]) -> None:
+        """Leaves out deployments whose cost nobody can know where a hard budget holds them; refuses when none is left."""
+        everywhere = any(not counter.budget.provider for counter in hard)
+        held = {counter.budget.provider for counter in hard}
+        kept = tuple(one for one in call.deployments if one in known or not (everywhere or one.provider in held))
+        if kept == call.deployments:
+            return
+        if not kept:
             names = ", ".join(one.name for one in call.deployments)
             raise BudgetExceeded(
-                f"no price is known for {names}, and {counter.name} is a hard one, so the call is refused. Give the deployment "
+                f"no price is known for {names}, and {hard[0].name} is a hard one, so the call is refused. Give the deployment "
                 f"input_usd_per_mtok and output_usd_per_mtok under [models] in aiplat.toml (0 if it is free).",
                 policy=self.name,
                 reason="no_price",
             )
-        call.deployments = tuple(known)
+        call.deployments = kept
         call.flags.append("unpriced_skipped")
+
+    def _cover(self, ask: Ask) -> None:
+        """Leaves out the deployments that their provider's budget cannot cover now, while others are left; else those that it never can."""
+        least = ask.limit_tokens if ask.limit_tokens is not None else min(MIN_OUTPUT_TOKENS * choices(ask.call.request), ask.full_tokens)
+        own = [(part, part.worst.nano(least)) for part in ask.hard if part.counter.budget.provider]
+        short = {part.counter.budget.provider for part, nano in own if nano > part.free}
+        never = {part.counter.budget.provider for part, nano in own if part.span.spent + nano > part.counter.limit}
+        there = {one.provider for one, _ in ask.priced}
+        out = short if there - short else never if there - never else set()
+        if not out:
+            return
+        call = ask.call
+        call.deployments = tuple(one for one in call.deployments if one.provider not in out)
+        if "provider_budget_skipped" not in call.flags:
+            call.flags.append("provider_budget_skipped")
+        ask.priced = [(one, price) for one, price in ask.priced if one.provider not in out]
+        ask.parts = tuple(part for part in ask.parts if part.counter.budget.provider not in out)
+        ask.hard = tuple(part for part in ask.hard if part.counter.budget.provider not in out)
+        self._weigh(ask)
+
+    def _weigh(self, ask: Ask) -> None:
+        """Works out the worst case anew."""
+        ask.worst = worst(ask.call.request, ask.priced, ask.inputs, bound=ask.bound)
+        for part in ask.parts:
+            provider = part.counter.budget.provider
+            part.worst = ask.worst.of_provider(provider) if provider else ask.worst
 
     # --- holds ------------------------------------------------------------------------------------------------------
 
-    def _grant(self, ask: _Ask) -> bool:
+    def _grant(self, ask: Ask) -> bool:
         """Holds what the call needs, in one step, when it fits now.
 
         Raises:
             BudgetExceeded: it cannot fit even once every other call has ended.
         """
-        inputs = self._inputs.of(ask.call, [one for one, _ in ask.priced])
-        if inputs != ask.inputs:
-            ask.inputs, ask.worst = inputs, worst(ask.call.request, ask.priced, inputs)
-        free = min((counter.free for counter in ask.hard), default=None)
-        tokens = ask.full_tokens
-        if free is not None and ask.worst.nano(tokens) > free:
-            self._sweep()
-            free = min(counter.free for counter in ask.hard)
-            fitted = self._fitted(ask, free)
-            if fitted is None:
-                return False
-            tokens = fitted
+        if ask.granted is not None:
+            self._renew(ask)
+        tokens = self._tokens(ask)
+        if tokens is None:
+            return False
+        call = ask.call
         capped = ask.limit_tokens is None and (tokens < ask.full_tokens or ask.capped) and not ask.worst.free
         if capped:
-            _limit(ask.call, tokens)
+            _limit(call, tokens)
             if tokens < ask.full_tokens:
-                ask.call.flags.append("max_tokens_fitted")
-        hold = _Hold(ask.worst.nano(tokens), ask.worst, ask.counters, _now() + _lease_s(ask.call), capped)
+                call.flags.append("max_tokens_fitted")
+        hold = Hold(ask, ask.worst.nano(tokens), _now() + _lease_s(call), capped)
         if hold.nano:
-            self._ledger.hold(ask.call.id, to_usd(hold.nano))
-        for counter in ask.counters:
-            counter.held += hold.nano
-        self._book.holds[ask.call.id] = hold
-        ask.call.state[self.name] = hold
+            providers = {one.provider for one in call.deployments}
+            self._ledger.hold(call.id, to_usd(hold.nano), provider=providers.pop() if len(providers) == 1 else "")
+        first = ask.priced[0][0]
+        wanted = ask.answers.mean if ask.answers is not None else _GUESSED_OUTPUT_TOKENS
+        asked = min(self._estimates.input_tokens(first.name, ask.size), ask.inputs.get(first.name, ask.bound))
+        likely = min(hold.nano, ask.worst.likely(asked, min(wanted, tokens)))
+        for part in ask.parts:
+            part.nano = hold.nano if part.worst is ask.worst else part.worst.nano(tokens)
+            part.expected = likely if part.counter.budget.provider in ("", first.provider) else 0
+            part.span.held += part.nano
+            part.span.expected += part.expected
+        self._book.holds[call.id] = hold
+        call.state[self.name] = hold
+        if call.request.stream:  # its headers are sent before it ends
+            self._note(call, ask)
         return True
 
-    def _fitted(self, ask: _Ask, free: int) -> int | None:
-        """How many tokens the call may write now; None when it should wait."""
-        if ask.limit_tokens is not None:
-            if ask.worst.nano(ask.limit_tokens) <= free:
-                return ask.limit_tokens
-            self._refuse_if_hopeless(ask, ask.limit_tokens)
-            return None
-        tokens = min(ask.worst.fitting_tokens(free), ask.full_tokens)
-        least = min(MIN_OUTPUT_TOKENS * choices(ask.call.request), ask.full_tokens)
-        if tokens >= min(GOOD_OUTPUT_TOKENS, ask.full_tokens):
-            return tokens
+    def _renew(self, ask: Ask) -> None:
+        """Looks at the call again after a wait: more may be known of its input, and a provider's budget may be used up."""
+        inputs = self._inputs.of(ask.call, ask.priced, ask.bound, ask.heads)
+        if inputs != ask.inputs:
+            ask.inputs = inputs
+            self._weigh(ask)
+        ask.answers = self._estimates.output(ask.priced[0][0].name, ask.task)
+        if ask.chooses:
+            self._cover(ask)
+
+    def _tokens(self, ask: Ask) -> int | None:
+        """How many tokens the call may write now; None when it should wait.
+
+        Raises:
+            BudgetExceeded: it cannot fit even once every other call has ended.
+        """
+        full = ask.full_tokens
+        needed = [part.worst.nano(full) for part in ask.hard]
+        plenty = SHARE if ask.fits_itself else 1
+        if all(nano * plenty <= part.free for nano, part in zip(needed, ask.hard, strict=True)):
+            return full
+        self._sweep()
+        tight = [part for nano, part in zip(needed, ask.hard, strict=True) if nano > part.free]
+        if not ask.fits_itself:
+            if tight:
+                self._refuse_if_hopeless(ask, full)
+            return None if tight else full
+        most = min(full, *(part.worst.fitting_tokens(part.free) for part in ask.hard))
+        good = ask.good_tokens
+        if most >= good:
+            own = 0 if ask.granted is None else 1
+            idle = all(part.span.held == 0 and part.span.waiting <= own for part in ask.hard)
+            share = most if idle else min(part.worst.fitting_tokens(part.free // SHARE) for part in ask.hard)
+            return max(good, min(share, full))
+        least = min(MIN_OUTPUT_TOKENS * choices(ask.call.request), full)
         self._refuse_if_hopeless(ask, least)
-        alone = all(counter.held == 0 for counter in ask.hard if ask.worst.nano(ask.full_tokens) > counter.free)
-        return tokens if alone and tokens >= least else None
+        return most if most >= least and all(part.span.held == 0 for part in tight) else None
 
-    def _refuse_if_hopeless(self, ask: _Ask, tokens: int) -> None:
-        needed = ask.worst.nano(tokens)
-        for counter in ask.hard:
-            if counter.spent + needed > counter.limit:
-                raise _exceeded(ask, counter, tokens)
+    def _refuse_if_hopeless(self, ask: Ask, tokens: int) -> None:
+        for part in ask.hard:
+            if part.span.spent + part.worst.nano(tokens) > part.counter.limit:
+                raise _exceeded(ask, part, tokens)
 
-    def _release(self, call_id: str, hold: _Hold) -> None:
+    def _release(self, call_id: str, hold: Hold) -> None:
         if not hold.settled:
             hold.settled = True
             self._book.holds.pop(call_id, None)
-            for counter in hold.counters:
-                counter.held -= hold.nano
+            for part in hold.ask.parts:
+                part.span.held -= part.nano
+                part.span.expected -= part.expected
 
     def _sweep(self) -> None:
         """Releases holds whose call should long have ended, so that none outlives its lease."""
@@ -351,76 +347,109 @@ class Budget:
         for call_id, hold in [item for item in self._book.holds.items() if item[1].lease_ends < now]:
             self._release(call_id, hold)
 
-    def _cost(self, call: Call, hold: _Hold | None) -> int:
+    def _cost(self, call: Call, hold: Hold) -> int:
         """What the call takes from its budgets: its cost, or a bound on it when the provider gave no count."""
         if call.cost_usd is not None:
             return to_nano(call.cost_usd)
-        if hold is None or not may_have_cost(call) or not hold.nano:
+        if not may_have_cost(call) or not hold.nano:
             return 0
-        bound = min(hold.nano, hold.worst.nano(written_bound(call)))
+        bound = min(hold.nano, hold.ask.worst.of(call.deployment).nano(written_bound(call)))
         call.flags.append("budget_booked_bound")
-        self._record("budget_booked", {"id": call.id, "usd": f"{to_usd(bound):f}"}, call)
+        self._record("budget_booked", {"id": call.id, "usd": usd_text(bound)}, call)
         return bound
+
+    def _note(self, call: Call, ask: Ask) -> None:
+        """Says in the answer's headers what is left of the tightest budget, and which limit was sent."""
+        left = min((part.counter.limit - part.span.spent for part in ask.hard), default=None)
+        if left is not None:
+            call.notes["budget-left-usd"] = usd_text(max(0, left))
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    def _blocked(self, ask: _Ask) -> bool:
-        """Whether a call that waits longer wants the same budget."""
-        return any(counter in other.hard for other in self._book.waiting for counter in ask.hard)
-
-    async def _wait(self, ask: _Ask) -> None:
+    async def _wait(self, ask: Ask) -> None:
         """Waits for other calls' holds, no longer than the call itself may take."""
         ask.granted = asyncio.get_running_loop().create_future()
         self._book.waiting.append(ask)
+        ask.waits_on = tuple(part.span for part in ask.hard)
+        for span in ask.waits_on:
+            span.waiting += 1
         began = _now()
         try:
             async with asyncio.timeout(_time_s(ask.call)):
                 await ask.granted
         except TimeoutError:
-            counter = min(ask.hard, key=lambda one: one.free)
+            part = min(ask.hard, key=lambda one: one.free)
+            counter = part.counter
             raise BudgetExceeded(
-                f"{counter.name} (limit {_dollars(counter.limit)}, spent {_dollars(counter.spent)}) is held by calls under way "
-                f"({_dollars(counter.held)}), and none ended within {_now() - began:.0f} s. Send the call again later.",
+                f"{counter.name} (limit {_dollars(counter.limit)}, spent {_dollars(part.span.spent)}) is held by calls under way "
+                f"({_dollars(part.span.held)}), and none ended within {_now() - began:.0f} s. Send the call again later.",
                 policy=self.name,
             ) from None
         finally:
             ask.call.queued_s += _now() - began
             if ask in self._book.waiting:
-                self._book.waiting.remove(ask)
+                self._left(ask)
                 self._admit_waiting()
+
+    def _left(self, ask: Ask) -> None:
+        self._book.waiting.remove(ask)
+        for span in ask.waits_on:
+            span.waiting -= 1
 
     def _admit_waiting(self) -> None:
         """Lets in, in their order, the waiting calls that fit now; tells those that never can."""
-        passed: list[_Ask] = []
+        passed: set[int] = set()
         for ask in list(self._book.waiting):
-            if ask.granted is None or ask.granted.done() or any(counter in other.hard for other in passed for counter in ask.hard):
-                passed.append(ask)
+            spans = [id(span) for span in ask.waits_on]
+            if ask.granted is None or ask.granted.done() or not passed.isdisjoint(spans):
+                passed.update(spans)
                 continue
             try:
                 granted = self._grant(ask)
             except (BudgetExceeded, LedgerError) as refused:
-                self._book.waiting.remove(ask)
+                self._left(ask)
                 ask.granted.set_exception(refused)
                 continue
             if granted:
-                self._book.waiting.remove(ask)
+                self._left(ask)
                 ask.granted.set_result(None)
             else:
-                passed.append(ask)
+                passed.update(spans)
 
-    # --- alerts -----------------------------------------------------------------------------------------------------
+    # --- learning, alerts -------------------------------------------------------------------------------------------
 
-    def _alert(self, counter: Counter, call: Call) -> None:
-        if not counter.limit:
+    def _fold(self) -> None:
+        """Learns the length of answers from the newest calls of the ledger."""
+        names = {(model, one.provider): one.name for model in self._settings.models for one in reversed(self._settings.deployments(model))}
+        rows = self._ledger.view_rows("answer_sizes", {"since": self._clock() - timedelta(days=_LEARN_DAYS)})
+        for asked in {str(row["request_model"]) for row in rows} - set(self._settings.models):
+            names |= {(asked, one.provider): one.name for one in self._settings.deployments(asked)}
+        self._estimates.fold(rows, names)
+
+    def _learn(self, call: Call, hold: Hold) -> None:
+        """Notes what the provider counted."""
+        usage = call.response.usage if call.response is not None else None
+        if usage is None or call.deployment is None or call.cache == "hit":
             return
-        share = counter.spent / counter.limit
-        crossed = max((mark for mark in counter.budget.alert_at if counter.alerted < mark <= share), default=None)
-        if crossed is None:
+        name, ask = call.deployment.name, hold.ask
+        self._inputs.learn(call, usage.total_input_tokens, ask.bound, ask.heads)
+        self._ended += 1
+        if self._ended % _EVERY and ask.answers is not None and ask.answers.known >= _WELL_KNOWN:
             return
-        counter.alerted = crossed
-        facts = {**counter.to_json(), "share": str(crossed), "call_id": call.id, "at": self._clock()}
-        facts.pop("alert_at")
-        self._record("budget_alert", facts, call)
+        self._estimates.learn_input(name, ask.size, usage.total_input_tokens)
+        if call.request.operation == "chat":
+            cut = hold.capped and call.response is not None and call.response.finish_reason == "length"
+            self._estimates.learn_output(name, ask.task, usage.total_output_tokens * (2 if cut else 1))
+
+    def _spend(self, counter: Counter, span: Span, nano: int, call: Call) -> None:
+        passed = self._counters.spend(counter, span, nano)
+        if passed is not None:
+            now = self._clock()
+            facts = {**counter.to_json(span, now), "id": counter.alert_id(span), "share": str(passed), "call_id": call.id, "at": now}
+            facts.pop("alert_at")
+            self._record("budget_alert", facts, call)
+        if not counter.budget.hard and span.spent > counter.limit and "over_budget" not in call.flags:
+            call.flags.append("over_budget")
 
     def _record(self, kind: str, facts: dict[str, Any], call: Call) -> None:
         try:
@@ -429,67 +458,38 @@ class Budget:
             call.flags.append(f"{kind}_not_recorded")
 
 
-def written_bound(call: Call) -> int:
-    """Tokens that a call can have made the model write until it broke off, as far as can be known from here.
-
-    A token of text has one byte at least; before the first text a model may have thought, at a pace that has a limit;
-    and a few tokens may have been under way.
-    """
-    seen = sum(len(piece.encode("utf-8", "replace")) for piece in call.partial)
-    thinking_s = call.time_to_first_token_s if call.time_to_first_token_s is not None else call.latency_s
-    return seen + int(thinking_s * MOST_TOKENS_PER_S) + UNDER_WAY_TOKENS
-
-
-def may_have_cost(call: Call) -> bool:
-    """Whether the provider may charge for a call that ended without a count of its tokens."""
-    if call.attempts == 0 or call.status == "refused":
-        return False
-    if isinstance(call.error, ProviderError):
-        return call.error.reason in _BILLED_FAILURES or bool(call.partial)
-    return True
-
-
-def _ask(
-    call: Call, hard: tuple[Counter, ...], counters: tuple[Counter, ...], priced: Sequence[tuple[Deployment, Price]], inputs: dict[str, int]
-) -> _Ask:
-    request = call.request
-    limit = output_limit(request) if request.operation == "chat" else 0
-    full, capped = limit, False
-    if full is None:
-        known = [one.max_output_tokens for one, _ in priced if one.max_output_tokens is not None]
-        capped = len(known) < len(priced) and bool(hard)
-        full = max(known) if known and not capped else max([ASSUMED_OUTPUT_TOKENS, *known])
-        full *= choices(request)
-    return _Ask(call, hard, counters, priced, worst(request, priced, inputs), inputs, limit, full, capped)
-
-
-def _longest(request: Request) -> Usage:
-    """The longest that the input can be, since some models cost more beyond a length."""
-    return Usage(input_tokens=input_bound(request), output_tokens=1 if request.operation == "chat" else 0)
+def _tier(request: Request, deployment: Deployment) -> str:
+    """The tier of service that makes the call dearer than the standard price, if one is asked for."""
+    return "priority" if "priority" in (request.settings.get("service_tier"), deployment.service_tier) else ""
 
 
 def _limit(call: Call, tokens: int) -> None:
     """Sends a limit of `tokens` for all answers together; a provider puts it into a caller's own body too."""
     each = max(1, tokens // choices(call.request))
-    call.request = replace(call.request, settings={**call.request.settings, "max_tokens": each})
+    kept = {name: value for name, value in call.request.settings.items() if name not in LIMITS}
+    call.request = replace(call.request, settings={**kept, "max_tokens": each})
+    call.notes["max-tokens"] = str(each)
 
 
-def _exceeded(ask: _Ask, counter: Counter, tokens: int) -> BudgetExceeded:
-    needed = ask.worst.nano(tokens)
-    left = counter.limit - counter.spent
-    fits = ask.worst.fitting_tokens(left)
+def _exceeded(ask: Ask, part: Part, tokens: int) -> BudgetExceeded:
+    counter, span = part.counter, part.span
+    needed = part.worst.nano(tokens)
+    left = counter.limit - span.spent
+    fits = part.worst.fitting_tokens(left)
     advice = f"Lower max_tokens to {fits} or less, shorten" if ask.limit_tokens and fits >= MIN_OUTPUT_TOKENS else "Shorten"
     return BudgetExceeded(
-        f"{counter.name} does not cover this call: limit {_dollars(counter.limit)}, spent {_dollars(counter.spent)}, "
-        f"held by calls under way {_dollars(counter.held)}, needed up to {_dollars(needed)} (an answer of {tokens} tokens). "
+        f"{counter.name} does not cover this call: limit {_dollars(counter.limit)}, spent {_dollars(span.spent)}, "
+        f"held by calls under way {_dollars(span.held)}, needed up to {_dollars(needed)} (an answer of {tokens} tokens). "
         f"{advice} the prompt, choose a cheaper model, or raise limit_usd under [[budgets]] in aiplat.toml.",
         policy=Budget.name,
         scope=counter.budget.scope[0],
         name=counter.budget.scope[1],
-        limit_usd=f"{to_usd(counter.limit):f}",
-        spent_usd=f"{to_usd(counter.spent):f}",
-        held_usd=f"{to_usd(counter.held):f}",
-        needed_usd=f"{to_usd(needed):f}",
+        limit_usd=usd_text(counter.limit),
+        spent_usd=usd_text(span.spent),
+        held_usd=usd_text(span.held),
+        needed_usd=usd_text(needed),
+        left_usd=usd_text(max(0, left)),
+        budget=counter.name,
     )
 
 
@@ -497,13 +497,6 @@ def _dollars(nano: int) -> str:
     """An amount for people, without idle zeros."""
     whole, _, part = f"{to_usd(nano):.9f}".partition(".")
     return f"${whole}.{part.rstrip('0').ljust(2, '0')}"
-
-
-def _period_end(period: str, starts: datetime, zone: str) -> datetime | None:
-    if period == "total":
-        return None
-    days = {"day": 1.5, "week": 7.5, "month": 32.0}[period]
-    return period_start(period, now=starts + timedelta(days=days), time_zone=zone).astimezone(UTC)
 
 
 def _now() -> float:
@@ -518,7 +511,9 @@ def _time_s(call: Call) -> float:
 
 
 def _lease_s(call: Call) -> float:
-    return sum(one.timeout_s for one in call.deployments) + (call.request.timeout_s or 0.0) + _LEASE_S
+    """How long a hold may last: the longest that the call may take, and half a minute."""
+    limit_s = call.request.timeout_s
+    return (limit_s if limit_s is not None else sum(one.timeout_s for one in call.deployments)) + _LEASE_S
 
 
-__all__ = ["GOOD_OUTPUT_TOKENS", "MIN_OUTPUT_TOKENS", "NANO", "Budget", "Counter", "may_have_cost"]
+__all__ = ["GOOD_OUTPUT_TOKENS", "MIN_OUTPUT_TOKENS", "NANO", "Budget", "may_have_cost"]

@@ -52,12 +52,13 @@ def budget_uses(report: Report) -> list[BudgetUse]:
 
 
 def _use(report: Report, budget: BudgetSettings) -> BudgetUse:
-    zone = report.settings.time_zone
+    zone = budget.time_zone or report.settings.time_zone
     end = min(report.until, report.now)
     began = period_start(budget.period, now=end - timedelta(microseconds=1), time_zone=zone)
     kind, name = budget.scope
-    spent = report.view("spend_by_scope", since=began.isoformat(), until=end.isoformat())
-    usd = sum((Decimal(str(row["cost_usd"])) for row in spent.rows if row["scope"] == kind and (row["name"] or "") == name), Decimal(0))
+    scopes: dict[str, Any] = {**budget.scopes, "since": began.isoformat(), "until": end.isoformat()}
+    spent = report.view("spend_by_scope", **scopes)
+    usd = Decimal(str(spent.rows[0]["cost_usd"]))
     query = spent.query
     ends: tuple[Decimal, Decimal, Decimal] | tuple[None, None, None] = (None, None, None)
     if budget.period in ("week", "month") and kind in ("everyone", *_FILTER):

@@ -1,26 +1,37 @@
-"""64 callers against a hard budget, 20 rounds: what was overspent, and who was refused though it fitted.
+"""Callers against hard budgets: what was overspent, who was refused though it fitted, and what it costs.
 
-Run: `python tests/bench/bench_budget.py [--rounds 20] [--callers 64]`
+Run: `python tests/bench/bench_budget.py [--rounds 20] [--callers 64] [--http 64 256] [--hot 5000]`
+
+Rounds in one process without HTTP; then storms through a real gateway process over HTTP from two processes of clients, alone and nested,
+on every kind of scope (`spend/budget` must be at most 1.0000 but for `over`, whose provider writes four times its limit); then the CPU time
+of the policy.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import budgetstorm
 from faults import FaultServer
 from gatewaykit import PRICED, ask, model, world
 
 from aiplat_lab.core.errors import BudgetExceeded
-from aiplat_lab.core.settings import Home
+from aiplat_lab.core.settings import Home, parse
+from aiplat_lab.core.types import Attribution, Call, Response, Usage, utc_now
+from aiplat_lab.gateway.row import begin_row
+from aiplat_lab.ledger import Ledger
+from aiplat_lab.policies import Budget
 
 CALL = Decimal("0.0002625")
 
@@ -68,17 +79,12 @@ async def mixed_round(folder: Path, upstream: FaultServer, *, callers: int, rng:
         return max(Decimal(0), spent - limit), wrong, float(spent / limit)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--callers", type=int, default=64)
-    options = parser.parse_args()
+def in_process(options: argparse.Namespace) -> None:
+    """Rounds in the bench's own process, without HTTP."""
     rng = random.Random(7)
     over, false_refusals, answered_all, fitted_all = Decimal(0), 0, 0, 0
     began = time.perf_counter()
     with FaultServer() as upstream, tempfile.TemporaryDirectory() as folder:
-        import os
-
         os.environ["UP_KEY"] = "key"
         for index in range(options.rounds):
             fits = rng.choice([1, 8, 20, options.callers - 1, options.callers, 2 * options.callers])
@@ -97,6 +103,70 @@ def main() -> None:
             print(f"mixed prompts {index + 1}: over ${mixed_over}, refused though it fitted {wrong}, {share:.1%} of the budget used")
     print(f"rounds {options.rounds} x {options.callers} callers: overspend ${over}, refused though it fitted {false_refusals}, ", end="")
     print(f"answered {answered_all} of {fitted_all} that fitted, {time.perf_counter() - began:.1f} s")
+
+
+def over_http(options: argparse.Namespace) -> None:
+    """Every storm through a gateway process, from two processes of clients."""
+    for callers in options.http:
+        for name in ("instant", "slow-headers-0.3s"):
+            cases = budgetstorm.cases()
+            with tempfile.TemporaryDirectory() as folder, budgetstorm.gateway(Path(folder) / "home", cases, name=name) as (place, keys):
+                print(f"\n{callers} callers in 2 processes over HTTP, upstream {name}")
+                print(f"{'case':>12} {'answered':>8} {'refused':>8} {'spend/budget':>13} {'flagged':>8} {'seconds':>8}")
+                for case in cases:
+                    began = time.perf_counter()
+                    found = budgetstorm.storm(place, case, keys[case.name], callers=callers)
+                    seconds = time.perf_counter() - began
+                    said = f"  {len(found.wrong)} WRONG: {found.wrong[0][:80]}" if found.wrong else ""
+                    print(
+                        f"{case.name:>12} {found.answered:8} {found.refused:8} {found.ratio:13.4f} {found.flagged:8} {seconds:8.2f}{said}"
+                    )
+
+
+def hot_path(calls: int) -> None:
+    """CPU time of the policy alone under five budgets."""
+    scopes = ("", 'team = "a"', 'project = "p"', 'tag = "x=1"', 'cost_centre = "c"')
+    toml = "".join(f"[[budgets]]\nlimit_usd = 1000\n{scope}\n" for scope in scopes)
+    toml += '[providers.up]\nkind = "openai"\n' + model("m", "g", more=f", {PRICED}, max_output_tokens = 1000")
+    who = Attribution(team="a", project="p", cost_centre="c", tags={"x": "1"})
+    with tempfile.TemporaryDirectory() as folder, Ledger.open(Home(Path(folder) / "home")) as ledger:
+        settings = parse(toml)
+        policy = Budget(settings, ledger)
+        made = []
+        for index in range(calls):
+            request = ask("m", f"Say something nice about the number {index}, please, and keep it short.", settings={"max_tokens": 100})
+            call = Call(request=replace(request, attribution=who), started_at=utc_now(), deployments=settings.deployments("m"))
+            call.state["request_hash"] = str(index)
+            made.append(call)
+            ledger.begin(begin_row(call))
+
+        async def through() -> float:
+            began = time.process_time()
+            for call in made:
+                await policy.before(call)
+                call.deployment, call.attempts, call.cost_usd = call.deployments[0], 1, CALL
+                call.response = Response(usage=Usage(input_tokens=25, output_tokens=20), finish_reason="stop")
+                await policy.after(call)
+            return (time.process_time() - began) / calls * 1e6
+
+        print(f"before + after under 5 budgets: {asyncio.run(through()):.0f} us of CPU a call (bar 60)")
+        for call in made:
+            ledger.record("call", {**begin_row(call), "status": "ok", "ended_at": utc_now(), "cost_usd": CALL, "attempts": 1})
+
+
+def main() -> None:
+    """Prints all figures of budgets."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--callers", type=int, default=64)
+    parser.add_argument("--http", type=int, nargs="*", default=[64, 256], help="callers of the storms over HTTP; none leaves them out")
+    parser.add_argument("--hot", type=int, default=5000, help="calls for the cost of the policy; 0 leaves it out")
+    options = parser.parse_args()
+    if options.rounds:
+        in_process(options)
+    over_http(options)
+    if options.hot:
+        hot_path(options.hot)
 
 
 if __name__ == "__main__":

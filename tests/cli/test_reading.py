@@ -192,3 +192,42 @@ def test_demo(used: Line, tmp_path: Path):
         assert json.loads(used("status", "--home", str(home), "--json").out)[0]["gateway"] == "running"
     finally:
         used("stop", "--home", str(home))
+
+
+def test_budget_list_and_what_if(used: Line):
+    (poor, study) = used("budget", "list", "--json").rows
+    assert poor["left_usd"] == "0.000001000" and study["resets_at"] > study["starts_at"] and study["time_zone"] == "UTC"
+    shown = used("budget", "list").out
+    assert "resets_at" in shown and "left" in shown and "forecast" in shown
+    rows = used("budget", "what-if", "--team", "risk", "--limit", "0.0001", "--periods", "2", "--json").rows
+    assert len(rows) == 2 and (rows[0]["calls"], rows[1]["calls"], rows[1]["refused_calls"]) == (0, 1, 1)
+    assert rows[1]["refused_usd"] == rows[1]["spent_usd"] == "0.000262500"
+    assert used("budget", "what-if", "--project", "study", "--limit", "5", "--period", "total", "--json").rows[0]["refused_calls"] == 0
+    before = used("sql", "SELECT count(*) AS n FROM calls", "--json").rows
+    (poor,) = used("budget", "what-if", "--model", "priced", "--tokens", "100,50", "--team", "poor", "--json").rows
+    assert poor["passes"] == "no" and "team poor" in poor["reason"] and poor["left_usd"] == "0.000001000"
+    (study,) = used("budget", "what-if", "--model", "priced", "--tokens", "100", "--project", "study", "--json").rows
+    assert (study["passes"], study["max_tokens"], study["needed_usd"]) == ("yes", None, "0.001250000")
+    assert used("sql", "SELECT count(*) AS n FROM calls", "--json").rows == before, "asking spends nothing"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "give --limit USD"),
+        (("--limit", "1", "--model", "priced"), "give --limit USD"),
+        (("--limit", "-1"), "not an amount"),
+        (("--limit", "nan"), "not an amount"),
+        (("--model", "priced"), "needs --tokens"),
+        (("--model", "priced", "--tokens", "some"), "no number of tokens"),
+        (("--model", "priced", "--tokens", "5,0"), "no number of tokens"),
+        (("--limit", "1", "--tag", "nightly"), "write name=value"),
+        (("--limit", "1", "--period", "year"), "year"),
+    ],
+)
+def test_what_if_used_wrongly(used: Line, words: tuple[str, ...], told: str):
+    used("budget", "what-if", *words).complains(2, told)
+
+
+def test_what_if_of_a_model_that_is_not_there(used: Line):
+    used("budget", "what-if", "--model", "pricd", "--tokens", "5").complains(1, "Did you mean priced")

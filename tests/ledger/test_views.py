@@ -149,13 +149,32 @@ def test_the_cache_index_holds_what_may_be_given_again(ledger: Ledger) -> None:
 
 
 def test_spend_by_scope(ledger: Ledger) -> None:
-    rows = {(row["scope"], row["name"]): row["cost_usd"] for row in ledger.view_rows("spend_by_scope")}
-    assert rows["everyone", None] == 9 * USD and rows["team", "risk"] == 3 * USD and rows["user", "ada"] == 9 * USD
-    assert {scope for scope, _ in rows} == {"everyone", "team", "project", "key", "user", "prompt"}
-    later = {
-        (row["scope"], row["name"]): row["cost_usd"] for row in ledger.view_rows("spend_by_scope", {"since": START + timedelta(days=1)})
-    }
-    assert later["everyone", None] == 6 * USD
+    def spent(**scope: object) -> Decimal:
+        (row,) = ledger.view_rows("spend_by_scope", scope)
+        return Decimal(row["cost_usd"])
+
+    assert spent() == 9 * USD and spent(team="risk") == 3 * USD and spent(user="ada") == 9 * USD
+    assert spent(since=START + timedelta(days=1)) == 6 * USD
+    assert spent(team="risk", user="bob") == 0 and spent(tag="no=such") == 0 and spent(key="none", cost_centre="x", notebook="y") == 0
+    with pytest.raises(LedgerError, match="no filter 'user_id'"):
+        spent(user_id="ada")
+    assert ledger.view_rows("spend_by_key") == []
+
+
+def test_what_a_limit_would_have_done(ledger: Ledger) -> None:
+    (row,) = ledger.view_rows("budget_replay", {"limit_usd": 4 * USD})
+    calls = [one["cost_usd"] for one in ledger.view_rows("recent_calls") if one["cost_usd"]][::-1]
+    running, refused = Decimal(0), []
+    for usd in calls:
+        running += usd
+        refused += [usd] if running > 4 * USD else []
+    assert (row["calls"], row["cost_usd"]) == (len(calls), 9 * USD)
+    assert (row["refused_calls"], row["refused_usd"]) == (len(refused), sum(refused)) and refused
+    (none,) = ledger.view_rows("budget_replay", {"limit_usd": 1000, "team": "risk"})
+    assert (none["refused_calls"], none["reached_at"]) == (0, None)
+    for wrong in (None, -1, "much", "nan", 10**12):
+        with pytest.raises(LedgerError, match="limit_usd is"):
+            ledger.view_rows("budget_replay", {"limit_usd": wrong})
 
 
 def test_meta(ledger: Ledger) -> None:

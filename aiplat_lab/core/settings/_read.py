@@ -15,7 +15,7 @@ from aiplat_lab.core.settings._all import SETTINGS_FILE, Settings
 from aiplat_lab.core.settings._price_checks import check_prices
 from aiplat_lab.core.settings._providers import BUILT_IN_MODELS, BUILT_IN_PROVIDERS, DeploymentSettings
 from aiplat_lab.core.settings._routes import check_routes
-from aiplat_lab.core.settings._rules import BUDGET_SCOPES, LIMIT_SCOPES, LimitSettings
+from aiplat_lab.core.settings._rules import LIMIT_SCOPES, LimitSettings
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:  # Any: walks type annotations and TOML values
@@ -129,9 +129,11 @@ def _check(settings: Settings, source: str) -> None:
 
 def _check_rules(settings: Settings, source: str) -> None:
     for index, budget in enumerate(settings.budgets):
-        scopes = [name for name in BUDGET_SCOPES if getattr(budget, name)]
-        if len(scopes) > 1:
-            raise ConfigError(f"{source}: budgets[{index}] names {' and '.join(scopes)}; a budget has one scope at most")
+        if budget.provider and budget.provider not in settings.providers:
+            raise ConfigError(
+                f"{source}: budgets[{index}].provider is {budget.provider!r}, which is not set up."
+                + did_you_mean(budget.provider, settings.providers)
+            )
     _check_limits(settings, source)
     _check_cache(settings, source)
     for index, entry in enumerate(settings.residency):

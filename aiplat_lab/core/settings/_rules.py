@@ -57,7 +57,7 @@ class ResidencySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetSettings:
-    """One `[[budgets]]` entry: a limit on what one scope spends in one period."""
+    """One `[[budgets]]` entry: a limit on what the calls that fit all its scopes spend in one period."""
 
     limit_usd: Decimal
     """US dollars."""
@@ -66,7 +66,7 @@ class BudgetSettings:
     hard: bool = True
     """Hard budgets refuse; soft ones only show."""
     team: str = ""
-    """The team that the budget holds; none of the scopes is everyone."""
+    """The team that the budget holds; a call must fit every scope that is named, and none of them is everyone."""
     project: str = ""
     """The project that the budget holds."""
     key: str = ""
@@ -82,19 +82,25 @@ class BudgetSettings:
     notebook: str = ""
     """The notebook that the budget holds."""
     provider: str = ""
-    """The provider that the budget holds."""
+    """The provider that the budget holds; a call that it cannot cover goes to another provider where its model has one."""
     time_zone: str = ""
     """The IANA zone in which its periods begin; empty takes the top level's."""
+    fit: bool = True
+    """Whether a call without `max_tokens` is sent one that fits when little is left; without it such a call waits or is refused."""
     alert_at: tuple[float, ...] = (0.5, 0.8, 1.0)
     """Shares of the limit at which an alert is shown."""
 
     @property
+    def scopes(self) -> dict[str, str]:
+        """Everything that a call must fit, such as `{"team": "risk", "project": "churn"}`; empty for everyone."""
+        return {name: getattr(self, name) for name in BUDGET_SCOPES if getattr(self, name)}
+
+    @property
     def scope(self) -> tuple[str, str]:
-        """The kind of the scope and its name, such as `("team", "risk")`; `("everyone", "")` for all."""
-        for name in BUDGET_SCOPES:
-            if getattr(self, name):
-                return name, getattr(self, name)
-        return "everyone", ""
+        """The kind of the scope and its name, such as `("team", "risk")` or `("team + project", "risk + churn")`;
+        `("everyone", "")` for all."""
+        found = self.scopes
+        return (" + ".join(found), " + ".join(found.values())) if found else ("everyone", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

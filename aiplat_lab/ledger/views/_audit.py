@@ -90,8 +90,9 @@ VIEWS: Mapping[str, View] = {
         columns={"id": "id"},
     ),
     "budget_alerts": View(
-        "Alerts of budgets, oldest first: which budget, the share of its limit that was passed, and the call that passed it.",
-        "SELECT seq, recorded_at, data->>'scope' AS scope, data->>'name' AS name, data->>'period' AS period, data->>'share' AS share, "
+        "Alerts of budgets, oldest first: which budget (`id` names it with its period and limit), the share of its limit that was passed, "
+        "and the call that passed it.",
+        "SELECT seq, recorded_at, id, data->>'scope' AS scope, data->>'name' AS name, data->>'period' AS period, data->>'share' AS share, "
         "data->>'call_id' AS call_id FROM found WHERE kind = 'budget_alert' ORDER BY seq",
         source="records",
         rows_as="found",

@@ -160,16 +160,6 @@ VIEWS: Mapping[str, View] = {
         "FROM calls WHERE status = 'ok' AND attempts = 1 AND coalesce(queued_s, 0) < 0.05 AND provider IS NOT NULL "
         "AND response_model IS NOT NULL AND started_at > now() - INTERVAL 7 DAY GROUP BY provider, response_model ORDER BY provider, model",
     ),
-    "spend_by_scope": View(
-        "Cost in US dollars by everything that a budget can hold: `everyone`, `team`, `project`, `key`, `user` and `prompt`. A call "
-        "whose cost nobody knows counts with what its budgets booked for it.",
-        "SELECT CASE grouping_id(team, project, key_id, user_id, prompt_name) WHEN 31 THEN 'everyone' WHEN 15 THEN 'team' "
-        "WHEN 23 THEN 'project' WHEN 27 THEN 'key' WHEN 29 THEN 'user' ELSE 'prompt' END AS scope, "
-        "coalesce(team, project, key_id, user_id, prompt_name) AS name, coalesce(sum(coalesce(cost_usd, booked_usd)), 0) AS cost_usd "
-        "FROM calls LEFT JOIN (SELECT id, max((data->>'usd')::DECIMAL(18,9)) AS booked_usd FROM records WHERE kind = 'budget_booked' "
-        "GROUP BY id) booked ON booked.id = calls.call_id::VARCHAR "
-        "GROUP BY GROUPING SETS ((), (team), (project), (key_id), (user_id), (prompt_name)) ORDER BY scope, name",
-    ),
     "live_keys": View(
         "The last record of each virtual key: its id, name, hash, last four characters, attribution, models, when it was made, "
         "expires and was revoked, its role and its limits.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -62,7 +63,10 @@ class View:
     time: str = "started_at"
     """The source's column that `since` and `until` look at; empty when it has none."""
     columns: Mapping[str, str] = field(default_factory=lambda: CALL_FILTERS)
-    """The filters it takes beside the period and the page, with the source's columns."""
+    """The filters it takes beside the period and the page, with the source's columns; or with a condition in which `{}` stands
+    for the value."""
+    amounts: tuple[str, ...] = ()
+    """Numbers that its SQL reads as `:name`; it cannot do without them, and they filter nothing."""
 
     then: Mapping[str, str] = field(default_factory=dict)
     """Further filters, on columns of the result."""
@@ -72,7 +76,7 @@ class View:
     @property
     def filters(self) -> tuple[str, ...]:
         """What it may be asked with."""
-        return (*(PERIOD if self.time else ()), *self.columns, *self.then, *PAGE) if self.source else FILTERS
+        return (*(PERIOD if self.time else ()), *self.columns, *self.then, *self.amounts, *PAGE) if self.source else FILTERS
 
     def as_view(self) -> str:
         """The view over all rows."""
@@ -95,6 +99,9 @@ class View:
             raise QueryError(f"the view {name} needs {self.needs}")
         params: list[Any] = []
         sql = self.sql
+        for amount in self.amounts:
+            params.append(_amount(amount, given.pop(amount, None)))
+            sql = sql.replace(f":{amount}", f"${len(params)}")
         if self.source:
             where = [self._condition(key, value, params) for key, value in given.items() if key not in (*PAGE, *self.then)]
             sql = f"WITH {self.rows_as} AS (FROM {self.source}{' WHERE ' + ' AND '.join(where) if where else ''}) {sql}"
@@ -122,6 +129,11 @@ def _is_one_of(column: str, value: Any, params: list[Any]) -> str:  # Any: as `V
     if column == "call_id":
         wanted = [one for one in wanted if _is_uuid(one)]
     ways = []
+    if "{}" in column:
+        for one in wanted:
+            params.append(one)
+            ways.append(column.replace("{}", f"${len(params)}"))
+        return f"({' OR '.join(ways)})"
     if "" in wanted:
         ways.append(f"coalesce({column}, '') = ''")
     named = [one for one in wanted if one]
@@ -150,6 +162,16 @@ def _whole(key: str, value: Any) -> int:
         raise QueryError(f"{key} is {value!r}, which is not a whole number") from None
     if number < 0:
         raise QueryError(f"{key} is {number}; it cannot be negative")
+    return number
+
+
+def _amount(key: str, value: Any) -> Decimal:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal(-1)
+    if not number.is_finite() or not 0 <= number < 10**9:
+        raise QueryError(f"{key} is {value!r}; it must be a number from 0 to a thousand million") from None
     return number
 
 
