@@ -15,6 +15,7 @@ Whatever follows an `@` in a model's name is ignored: `echo@a` and `echo@b` are 
 | `status-429-no-header`, `status-429-date` | without `Retry-After`; with an HTTP date two seconds ahead |
 | `status-NNN-after-N` | that status with `Retry-After: N` for the first request of this model, then `instant` |
 | `status-NNN-once` | that status without `Retry-After` for the first request, then `instant` |
+| `status-NNN-until-S` | that status with `Retry-After: 2` for all until S seconds after the first request, then `instant` |
 | `status-NNN-first-N` | that status without `Retry-After` for the first N requests, then `instant` |
 | `context-length`, `unknown-model` | 400 and 404 in the words of the real services |
 | `hang`, `slow-first-Ns`, `slow-headers-Ns` | never answers; N seconds before the first text; before the first byte |
@@ -33,6 +34,7 @@ Whatever follows an `@` in a model's name is ignored: `echo@a` and `echo@b` are 
 | `filtered` | finish reason `content_filter` |
 | `ignores-stream` | answers a stream with one plain reply |
 | `newer-limit`, `no-stream-options` | 400 for `max_tokens`, 422 for `stream_options`, in the words of real hosts |
+| `bag-of-words` | embeds a text by its words alone: the same words in another order are the same vector |
 | `leaky` | 400 whose message repeats the key that it was sent |
 """
 
@@ -392,8 +394,12 @@ class FaultServer:
         data = []
         for index, text in enumerate(texts):
             vector: Any = [byte / 255 for byte in hashlib.sha256(str(text).encode()).digest()[:8]]
+            if name == "bag-of-words":
+                vector = [0.01] * 64
+                for word in str(text).lower().strip("?.!").split():
+                    vector[hashlib.sha256(word.encode()).digest()[0] % 64] += 1.0
             if body.get("encoding_format") == "base64":
-                vector = base64.b64encode(struct.pack("<8f", *vector)).decode()
+                vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
             data.append({"object": "embedding", "index": index, "embedding": vector})
         tokens = sum(len(str(text).split()) for text in texts)
         reply: dict[str, Any] = {"object": "list", "data": data[::-1] if name == "unordered" else data, "model": body["model"]}
@@ -474,6 +480,11 @@ class FaultServer:
             if not first:
                 return None
             headers = {} if more == "once" else {"Retry-After": more.removeprefix("after-")}
+        if more.startswith("until-"):
+            began = next(seen.at for seen in self.requests if seen.model == body["model"])
+            if time.monotonic() - began >= float(more.removeprefix("until-")):
+                return None
+            headers = {"Retry-After": "2"}
         return web.json_response(wire.error(int(status), f"the upstream says {status}"), status=int(status), headers=headers)
 
     async def _stream(self, request: web.Request, name: str, answer: Answer, body: dict[str, Any], wire: Any) -> web.StreamResponse:

@@ -79,6 +79,10 @@ def settings_page() -> str:
         ("AIPLAT_TEAM", "the team that calls are booked to"),
         ("AIPLAT_PROJECT", "the project that calls are booked to"),
         ("AIPLAT_MODELS", "the folder of fetched weights"),
+        (
+            "AIPLAT_VAULT_KEYS",
+            "the folder of the vaults' master keys, where the system has no keyring; default: `~/.config/aiplat-lab/keys`",
+        ),
         ("AIPLAT_HEADLESS", "1 when nobody watches: no streaming display, an undefined variable is an error"),
     ]
     lines += [

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from aiplat_lab.cli import (
     _batch,
     _bench,
+    _cache,
     _doctor,
     _evals,
     _gateway,
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
         _import,
         _reading,
         _schedules,
+        _cache,
     ):
         part.add(commands)
     return top

@@ -53,6 +53,10 @@ def _status(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         for incident in status.get("incidents", []):
             say(f"incident: {incident}")
+        queued = [queued_line(call) for call in status.get("calls_in_flight", []) if call.get("queued")]
+        if queued:
+            print()
+            show(arguments, queued)
         if status.get("budgets"):
             print()
             show(arguments, [budget_line(budget) for budget in status["budgets"]])
@@ -81,6 +85,19 @@ def _due(schedules: dict[str, Json], *, plain: bool) -> dict[str, Json]:
         return {"schedules": schedules}
     coming = schedules.get("next")
     return {"next_run": f"{coming['schedule']} {str(coming['due'])[:16]}Z"} if coming else {}
+
+
+def queued_line(call: dict[str, Json]) -> dict[str, Json]:
+    """A call that waits in a queue, as a row for people."""
+    where = call["queued"]
+    return {
+        "waiting": call["call_id"],
+        "team": call["team"],
+        "model": call["model"],
+        "for": where["limit"],
+        "position": where["position"],
+        "expected_s": f"{where['expected_s']:.1f}",
+    }
 
 
 def budget_line(budget: dict[str, Json]) -> dict[str, Json]:

@@ -44,7 +44,8 @@ class Target:
 
     def headers(self, address: Address | None) -> dict[str, str]:
         """The headers of each request."""
-        host = urlsplit(self.url).netloc if self.url else "aiplat"
+        here = address.http.removeprefix("http://") if address is not None and address.token else "aiplat"
+        host = urlsplit(self.url).netloc if self.url else here
         headers = {"Host": host, "User-Agent": f"aiplat-lab/{VERSION}"}
         if self.url and self.key:
             headers["Authorization"] = f"Bearer {self.key.reveal()}"

@@ -15,12 +15,12 @@ from datetime import datetime
 from decimal import Decimal
 from threading import Lock
 from types import UnionType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
 
-from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
+from aiplat_lab.core.errors import AiplatError, AuthRefused, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
 from aiplat_lab.gateway._metrics import Metrics
@@ -66,9 +66,18 @@ class Caller:
     """Who is at the door."""
 
     owner: bool
-    """Came through the owner-only socket, or holds its token."""
+    """Came through the owner-only socket, holds its token, or a key with the role `owner`."""
     key: Key | None = None
-    """The virtual key, for everybody else."""
+    """The virtual key, for everybody who does not come through the owner's door."""
+    refused: AuthRefused | None = None
+    """Why the key opens nothing here."""
+
+    @property
+    def reads(self) -> Literal["all", "team", "own"]:
+        """What it may read: every call, those of its team, or its own and its team's totals."""
+        if self.owner or (self.key is not None and self.key.role == "auditor"):
+            return "all"
+        return "team" if self.key is not None and self.key.role == "maintainer" and self.key.team else "own"
 
 
 @dataclass(slots=True)
@@ -360,17 +369,28 @@ def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> A
 
 
 def cache_mode(request: web.Request) -> Any:  # Any: one of CACHE_MODES, checked
-    """What the header `x-aiplat-cache` asks for.
+    """What the header `x-aiplat-cache` asks for; without it, what HTTP's own `Cache-Control` does.
 
     Raises:
         UsageError: no such mode.
     """
-    mode = request.headers.get("x-aiplat-cache", "auto").strip().lower()
+    own = request.headers.get("x-aiplat-cache")
+    if own is None:
+        return _cache_control(request.headers.get("Cache-Control", ""))
+    mode = own.strip().lower()
     if mode not in CACHE_MODES:
         raise UsageError(
             f"the header x-aiplat-cache is {mode[:40]!r}; it must be on, off, refresh or auto.{did_you_mean(mode, CACHE_MODES)}"
         )
     return mode
+
+
+def _cache_control(text: str) -> str:
+    """`no-store` neither reads nor keeps; `no-cache` and `max-age=0` ask again and keep."""
+    if not text:
+        return "auto"
+    words = {word.strip().lower() for word in text.split(",")}
+    return "off" if "no-store" in words else "refresh" if words & {"no-cache", "max-age=0"} else "auto"
 
 
 def _tags(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Our own routes: calls, reading, records, keys, and the process itself."""
+"""Our own routes: calls, reading, records, and the process itself."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from aiplat_lab.core.errors import AuthRefused, GatewayUnavailable, LedgerError, RecordExists, UnknownCall, UsageError
-from aiplat_lab.core.ids import is_id
+from aiplat_lab.core.ids import is_id, new_id
 from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
 from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now
@@ -38,7 +37,7 @@ from aiplat_lab.gateway._metrics import breaker_samples, budget_samples, gauge, 
 from aiplat_lab.gateway._openai_face import read_messages
 from aiplat_lab.gateway._prompt_files import KINDS as PROMPT_KINDS
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
-from aiplat_lab.ledger import Receipt, check_record
+from aiplat_lab.ledger import Receipt, check_record, of_calls
 
 ARROW = "application/vnd.apache.arrow.stream"
 _TEAM_VIEWS = frozenset({"totals", "spend_by_day", "spend_by_team", "spend_by_project", "spend_by_model", "spend_by_user"})
@@ -92,27 +91,25 @@ _CALL: Fields = {
     "body": (dict, "an object"),
 }
 _QUERY: Fields = {"params": (list | dict, "a list or an object of values"), "limit": (int, "a whole number")}
-_KEY: Fields = {"models": (list, "a list of names of models")}
 _WHO: Fields = {f.name: (dict, "an object of texts") if f.name == "tags" else (str, "a text") for f in fields(Attribution)}
 
 
 _SQL_TYPES = {str: "string", list: "array", dict: "object", bool: "boolean", int: "integer"}
 
 
-def _schema(fields_: Fields, *required: str, **more: Json) -> dict[str, Json]:
+def schema_of(fields_: Fields, *required: str, **more: Json) -> dict[str, Json]:
     """A body's JSON schema out of what is checked anyway."""
     known = {name: {"type": kind} for name, (one, _) in fields_.items() if (kind := _SQL_TYPES.get(one))}  # type: ignore[arg-type]
     return {"type": "object", "required": list(required), "properties": {**known, **more}}
 
 
-_PATH = _schema({}, "path", path={"type": "string"})
+_PATH = schema_of({}, "path", path={"type": "string"})
 SCHEMAS: Mapping[str, dict[str, Json]] = {
-    "/api/calls": _schema(_CALL, cache={"enum": list(CACHE_MODES)}, operation={"enum": ["chat", "embed"]}),
-    "/api/query": _schema(_QUERY, "sql", sql={"type": "string"}),
-    "/api/records": _schema(
+    "/api/calls": schema_of(_CALL, cache={"enum": list(CACHE_MODES)}, operation={"enum": ["chat", "embed"]}),
+    "/api/query": schema_of(_QUERY, "sql", sql={"type": "string"}),
+    "/api/records": schema_of(
         {}, "kind", kind={"type": "string"}, row={"type": "object"}, rows={"type": "array", "items": {"type": "object"}}
     ),
-    "/api/keys": _schema(_KEY, name={"type": "string"}, team={"type": "string"}, project={"type": "string"}),
     "/api/snapshot": _PATH,
     "/api/export": _PATH,
 }
@@ -130,7 +127,7 @@ def read_request(body: Mapping[str, Json]) -> Request:
     known_name(body.get("model") or "")
     check_settings(body.get("settings") or {})
     read_messages(body.get("messages") or ())
-    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed"))):
+    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed")), ("priority", ("", "interactive", "batch"))):
         if body.get(name) not in (None, *known):
             raise UsageError(f"the field {name!r} must be {' or '.join(known)}, not {str(body[name])[:40]!r}")
     for index, text in enumerate(body.get("inputs") or ()):
@@ -142,20 +139,14 @@ def read_request(body: Mapping[str, Json]) -> Request:
 async def create_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/calls`: a request in our own shape; a stream is answered with lines of JSON."""
     asked = read_request(await read_json(request))
-    if not caller.owner:
-        if caller.key is None:
-            raise AuthRefused("a virtual key is missing", policy="auth")
-        asked = _as_key(asked, caller)
+    if caller.key is not None:
+        asked = replace(asked, attribution=caller.key.attribute(asked.attribution))
     if asked.stream:
         if asked.detached:
             raise UsageError("a stream cannot be detached: leave out 'stream' or 'detached'")
         return await send_events(door, request, asked, _Lines(), content_type="application/x-ndjson")
     response = await (door.handle_detached(asked) if asked.detached else door.handle(asked))
     return json_reply(response.to_json(), headers=facts(response))
-
-
-def _as_key(asked: Request, caller: Caller) -> Request:
-    return replace(asked, attribution=caller.key.attribute(asked.attribution)) if caller.key else asked
 
 
 async def read_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -169,10 +160,16 @@ async def read_call(door: Door, request: web.Request, caller: Caller) -> web.Str
         return whole_call(rows[0], door.ledger.payload) if rows else None
 
     found = await door.read(work)
-    if found is None or (caller.key is not None and found.get("key_id") != caller.key.id):
+    if found is None or not _may_read(caller, found):
         flying = any(entry["call_id"] == call_id for entry in door.gateway.in_flight())
         raise UnknownCall(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
     return json_reply(found)
+
+
+def _may_read(caller: Caller, row: Mapping[str, Any]) -> bool:  # Any: a row's values
+    if caller.reads == "all" or caller.key is None:
+        return caller.reads == "all"
+    return row.get("key_id") == caller.key.id or (caller.reads == "team" and row.get("team") == caller.key.team)
 
 
 async def cancel_call(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -199,20 +196,33 @@ async def query(door: Door, request: web.Request, caller: Caller) -> web.StreamR
 
 
 async def view(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`POST /api/views/NAME`: a named view, filtered; a virtual key reads the calls of its own team."""
+    """`POST /api/views/NAME`: a named view, filtered; a member's key reads its team's totals, a maintainer's all of its team's calls."""
     name = request.match_info["name"]
     filters: dict[str, Json] = await read_json(request)
-    if caller.key is not None:
-        if not caller.key.team or name not in _TEAM_VIEWS:
-            raise AuthRefused(
-                f"a virtual key cannot read the view {name[:40]!r}; ask on the gateway's own machine", policy="auth", denied=True
-            )
-        filters = {**filters, "team": caller.key.team}
+    if caller.reads != "all":
+        filters = {**filters, "team": _team_that_reads(caller, name)}
     filters = _moments(door, filters)
     if _wants_json(request):
         rows = await door.read(lambda: [plain_row(row) for row in door.ledger.view_rows(name, filters)])
         return json_reply({"rows": rows})
     return web.Response(body=await door.read(lambda: door.ledger.view(name, filters)), content_type=ARROW)
+
+
+def _team_that_reads(caller: Caller, name: str) -> str:
+    """The team whose calls a key may read by a view.
+
+    Raises:
+        AuthRefused: it may not.
+    """
+    team = caller.key.team if caller.key is not None else ""
+    if not team:
+        raise AuthRefused(
+            "this virtual key belongs to no team, so it reads no view; an auditor's key reads all", policy="auth", denied=True
+        )
+    if name in _TEAM_VIEWS or (caller.reads == "team" and of_calls(name)):
+        return team
+    text = f"a virtual key of a team cannot read the view {name[:40]!r}; ask on the gateway's own machine, or with an auditor's key"
+    raise AuthRefused(text, policy="auth", denied=True)
 
 
 def _moments(door: Door, filters: Mapping[str, Json]) -> dict[str, Json]:
@@ -289,38 +299,6 @@ def _refuse_known(door: Door, kind: str, rows: Sequence[Mapping[str, Any]]) -> N
             raise RecordExists(f"{kind} {row['id']!r} is there already: somebody else was quicker")
 
 
-async def create_key(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`POST /api/keys`: makes a virtual key; `key` is shown once."""
-    body = await read_json(request)
-    check_fields(body, _KEY)
-    made = door.gateway.keys.create(
-        **{name: str(body.get(name) or "") for name in ("name", "team", "project", "user_id")},
-        models=tuple(str(name) for name in body.get("models") or ()),
-        expires_at=_time(body.get("expires_at")),
-    )
-    return json_reply({"key": made.text, **made.key.to_json()})
-
-
-async def list_keys(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`GET /api/keys`: the virtual keys, without the keys themselves."""
-    return json_reply({"rows": [key.to_json() for key in door.gateway.keys.all()]})
-
-
-async def revoke_key(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`POST /api/keys/ID/revoke`: by id, name or last four characters."""
-    return json_reply(door.gateway.keys.revoke(request.match_info["id"]).to_json())
-
-
-def _time(value: Json) -> datetime | None:
-    if not value:
-        return None
-    try:
-        at = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise UsageError(f"expires_at is {str(value)[:40]!r}; write a time such as 2027-01-31T00:00:00Z") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 async def run_schedule(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /api/schedules/ID/run`: starts a run now; gives the id of the run."""
     if door.scheduler is None:
@@ -362,12 +340,12 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
     """`GET /api/status`; a virtual key sees its team's spend and no more."""
     now, settings, address = utc_now(), door.settings, door.address
     today = {"since": plain(period_start("day", now=now, time_zone=settings.time_zone))}
-    team = {"team": caller.key.team} if caller.key is not None else {}
+    team = {"team": caller.key.team} if caller.reads != "all" and caller.key is not None else {}
     totals: Mapping[str, Any] = {}
     meta: Mapping[str, Any] = {}
     trouble: list[str] = []
     try:
-        if caller.owner or team.get("team"):
+        if caller.reads == "all" or team.get("team"):
             totals = (await door.read(lambda: door.ledger.view_rows("totals", {**today, **team})))[0]
         meta = (await door.read(lambda: door.ledger.view_rows("meta", {})))[0]
     except LedgerError as error:
@@ -392,6 +370,7 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "home": str(door.home.path),
             "socket": address.socket if address else "",
             "http": address.http if address else "",
+            "limits": plain(door.gateway.limits.queues()),
             "calls_in_flight": plain(door.gateway.in_flight()),
             "budgets": plain(door.gateway.budgets()),
             "breakers": plain(door.gateway.breakers()),
@@ -400,6 +379,26 @@ async def status(door: Door, request: web.Request, caller: Caller) -> web.Stream
             "incidents": [*trouble, *door.news()],
         }
     return json_reply(said)
+
+
+async def cache(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`GET /api/cache`: what the cache keeps now and what it saved, by team."""
+    used = {row["team"] or "": row for row in await door.read(lambda: door.ledger.view_rows("cache_use", {}))}
+    kept = {row["team"]: row for row in door.gateway.cache.state()}
+    nothing = {"answers": 0, "in_memory": 0, "memory_mb": 0.0}
+    idle = {"hits": 0, "semantic_hits": 0, "misses": 0, "saved_usd": "0"}
+    rows = [{**nothing, **idle, **used.get(team, {}), **kept.get(team, {}), "team": team} for team in sorted({*used, *kept})]
+    return json_reply({"rows": [plain_row(row) for row in rows]})
+
+
+async def clear_cache(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
+    """`POST /api/cache/clear`: no answer given before now is given again, for `team` or for all."""
+    body = await read_json(request)
+    check_fields(body, {"team": (str, "the name of a team")})
+    team = body.get("team") or ""
+    before = sum(row["answers"] for row in door.gateway.cache.state())
+    await door.read(lambda: door.ledger.record("cache_cleared", {"id": new_id(), "team": team}))
+    return json_reply({"team": team, "cleared": before - sum(row["answers"] for row in door.gateway.cache.state())})
 
 
 async def stop(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:

@@ -1,16 +1,15 @@
-"""A call in flight: the task that carries it, and how it is interrupted."""
+"""A call in flight: the task that carries it, how it is interrupted, and how it is told again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiplat_lab.core.documents import Document
 from aiplat_lab.core.errors import AiplatError, CallCancelled, ProviderError, redact
-from aiplat_lab.core.types import Call, Chunk, Response
+from aiplat_lab.core.types import Call
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +60,24 @@ class Trip:
             call_id=call.id,
         )
 
+    def shown(self, *, queued: dict[str, Any] | None) -> dict[str, Any]:  # Any: JSON
+        """The trip for people.
+
+        Args:
+            queued: where it waits, if it does.
+        """
+        call = self.call
+        return {
+            "call_id": call.id,
+            "started_at": call.started_at.isoformat().replace("+00:00", "Z"),
+            "team": call.request.attribution.team,
+            "surface": call.request.attribution.surface,
+            "model": call.request.model,
+            "stream": call.request.stream,
+            "provider": call.deployment.provider if call.deployment else "",
+            "queued": queued,
+        }
+
 
 def typed(error: BaseException, call_id: str) -> BaseException:
     """The error as one of ours with the call's id; a cancellation and the like stay what they are."""
@@ -70,10 +87,3 @@ def typed(error: BaseException, call_id: str) -> BaseException:
     if isinstance(error, AiplatError):
         error.call_id = call_id
     return error
-
-
-def replay(answer: Response) -> list[Chunk]:
-    """A whole answer as the pieces of a stream."""
-    calls: tuple[Mapping[str, Any], ...] = tuple({"index": index, **one} for index, one in enumerate(answer.tool_calls))
-    pieces = [Chunk(text=answer.text, response_model=answer.response_model, tool_calls=calls)]
-    return [*pieces, Chunk(finish_reason=answer.finish_reason, usage=answer.usage, response_model=answer.response_model)]

@@ -255,7 +255,9 @@ class Batches:
 
     def _keep(self, batch: Batch, call: Call) -> None:
         """Records that a call waits, with what it takes to know it again."""
-        kept = canonical_json({**(call.recorded_request or call.request).to_json(), "started_at": _text(call.started_at)})
+        kept = canonical_json(
+            {**(call.recorded_request or call.request).to_json(), "started_at": _text(call.started_at), "flags": call.flags}
+        )
         digest = content_hash(json.loads(kept))
         row = {"id": call.id, "batch": batch.id, "request": digest}
         self._ledger.record("batch_call", row, payloads={digest: kept, **request_document(call.request).payloads})
@@ -345,6 +347,7 @@ class Batches:
             data = json.loads(payload)
             call = self._gateway.open_call(Request.from_json(data), started_at=datetime.fromisoformat(data["started_at"]))
             call.deployment, call.attempts = deployment, 1
+            call.flags += [flag for flag in data.get("flags") or () if flag not in call.flags]
             batch.waiting[call.id] = call
         self._open[batch.id] = batch
 

@@ -44,11 +44,12 @@ def book(call: Call, *, prices: Prices, first: Deployment | None) -> None:
     if told is not None:
         usage, call.price, call.cost_usd = told
         call.response = replace(call.response, usage=usage) if call.response is not None else None
+    own = call.cost_usd
     if call.state.get("hedge") is not None and call.cost_usd is not None:
         _add_hedge(call, usage, prices=prices)
     if call.cost_usd is None:
         call.flags.append("no_price")
-    call.baseline_cost_usd = _baseline(call, usage, prices=prices, first=first)
+    call.baseline_cost_usd = own if first is None else _baseline(call, usage, own, prices=prices, first=first)
 
 
 def _add_hedge(call: Call, usage: Usage, *, prices: Prices) -> None:
@@ -68,17 +69,15 @@ def _add_hedge(call: Call, usage: Usage, *, prices: Prices) -> None:
         call.state["usage"] = both
 
 
-def _baseline(call: Call, usage: Usage, *, prices: Prices, first: Deployment | None) -> Decimal | None:
+def _baseline(call: Call, usage: Usage, own: Decimal | None, *, prices: Prices, first: Deployment) -> Decimal | None:
     """What the same usage costs at the first deployment: in the standard tier, or in a dearer one that was paid."""
     tier = call.price.service_tier if call.price is not None else ""
-    if first is None:
-        return call.cost_usd
     if first == call.deployment and not tier:
-        return _cost(usage, call.price)
+        return own
     standard = _cost(usage, _in_tier(prices, first, call, usage, "default"))
     if not tier:
         return standard
-    paid = _cost(usage, call.price if first == call.deployment else _in_tier(prices, first, call, usage, tier))
+    paid = own if first == call.deployment else _cost(usage, _in_tier(prices, first, call, usage, tier))
     return standard if standard is None or paid is None else max(standard, paid)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -17,7 +16,6 @@ from aiplat_lab.core.errors import (
     AiplatError,
     CallCancelled,
     CallRefused,
-    ConfigError,
     LedgerError,
     UnknownCall,
     UnknownModel,
@@ -28,21 +26,21 @@ from aiplat_lab.core.errors import (
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import check, find
-from aiplat_lab.core.settings import Settings, secret
+from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway._explain import explained
-from aiplat_lab.gateway._trip import Trip, replay, typed
+from aiplat_lab.gateway._meanings import embedder
+from aiplat_lab.gateway._trip import Trip, typed
 from aiplat_lab.gateway.booking import book
 from aiplat_lab.gateway.counting import Counted
+from aiplat_lab.gateway.fence import available, fenced
 from aiplat_lab.gateway.memory import Memory
 from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
-from aiplat_lab.gateway.tools import merge_tool_calls
+from aiplat_lab.gateway.tools import merge_tool_calls, replay
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, KeyRing, Limits, Prompts, Redact, make
+from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, Cache, KeyRing, Limits, Prompts, Redact, Residency, make
 from aiplat_lab.prices import Prices, load
-
-logger = logging.getLogger(__name__)
 
 _CLOSE_S = 0.4
 """How long a provider may take to close a connection; the caller is not kept waiting for more."""
@@ -62,6 +60,9 @@ class Gateway:
         self._ledger = ledger
         self._clock = clock
         self._policies = make(settings, ledger, clock=clock)
+        self.cache = next(policy for policy in self._policies if isinstance(policy, Cache))
+        """The cache."""
+        self.cache.embed = embedder(self.handle, settings.cache.semantic_model)
         self._prompts = next(policy for policy in self._policies if isinstance(policy, Prompts))
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)
@@ -69,8 +70,10 @@ class Gateway:
         check("transport", settings.transports())
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
-        self._limits = next(policy for policy in self._policies if isinstance(policy, Limits))
-        self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self._limits, clock=clock)
+        self.limits = next(policy for policy in self._policies if isinstance(policy, Limits))
+        """The limits and their queues."""
+        self._residency = next(policy for policy in self._policies if isinstance(policy, Residency))
+        self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self.limits, clock=clock)
         self._trips: dict[str, Trip] = {}
         self._masking = next(policy for policy in self._policies if isinstance(policy, Redact))
         self._memory = Memory(ledger, twin=self._masking.twin, clock=clock)
@@ -177,6 +180,11 @@ class Gateway:
         if task is None:
             raise RuntimeError("a call needs a running task")
         trip = Trip(call, float(call.state["began"]), request_document(call.request), task, task.cancelling())
+        try:
+            for answered in self._answered if error is None else ():
+                await answered(call)
+        except AiplatError as refused:
+            error = refused
         if error is not None:
             self._failed(trip, error)
         await self._end(trip)
@@ -209,7 +217,7 @@ class Gateway:
                 "name": name,
                 "deployments": [self._describe(one, now) for one in deployments],
                 "region": deployments[0].region,
-                "available": any(self._available(one) for one in deployments),
+                "available": any(available(self._settings, one) for one in deployments),
             }
             for name, deployments in self._deployments.items()
         ]
@@ -239,19 +247,8 @@ class Gateway:
         return next(policy for policy in self._policies if isinstance(policy, Budget)).counters()
 
     def in_flight(self) -> list[dict[str, Any]]:
-        """The calls under way, the oldest first."""
-        return [
-            {
-                "call_id": trip.call.id,
-                "started_at": trip.call.started_at.isoformat().replace("+00:00", "Z"),
-                "team": trip.call.request.attribution.team,
-                "surface": trip.call.request.attribution.surface,
-                "model": trip.call.request.model,
-                "stream": trip.call.request.stream,
-                "provider": trip.call.deployment.provider if trip.call.deployment else "",
-            }
-            for trip in self._trips.values()
-        ]
+        """The calls under way, the oldest first; one that waits in a queue says where and at which place."""
+        return [trip.shown(queued=self.limits.queued(trip.call)) for trip in self._trips.values()]
 
     async def aclose(self) -> None:
         """Cancels what is under way, and closes the providers."""
@@ -372,19 +369,8 @@ class Gateway:
             settings = self._settings.providers[name]
             if not settings.transport:
                 settings = replace(settings, transport=self._settings.gateway.transport)
-            provider = self._providers[name] = find("provider", settings.kind)(name, settings)
+            provider = self._providers[name] = fenced(find("provider", settings.kind)(name, settings), self._residency)
         return provider
-
-    def _available(self, deployment: Deployment) -> bool:
-        """Whether a call could be sent: the wire format is known, and the key is there where that is quick to tell."""
-        settings = self._settings.providers[deployment.provider]
-        try:
-            find("provider", settings.kind)
-            if not settings.api_key.startswith(("keyring:", "command:")):
-                secret(settings.api_key)
-        except ConfigError:
-            return False
-        return True
 
     def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
         price = self._prices.of(deployment, now)

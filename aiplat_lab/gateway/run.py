@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from aiplat_lab.core.errors import AiplatError, GatewayUnavailable
-from aiplat_lab.core.settings import Home, Settings
+from aiplat_lab.core.settings import Home, Settings, enter, open_key_files
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.gateway import telemetry
@@ -51,7 +51,10 @@ def run(home: Home, *, background: bool) -> int:
     failed: AiplatError | None = None
     try:
         home.create()
+        enter(home)  # references to the vault, and what is started from here, mean this home
         settings = home.load()
+        for warning in open_key_files(settings):
+            logger.warning("%s", warning)
         lock = _only_one(home)
         ledger = Ledger.open(home, durability=settings.gateway.durability)
         try:

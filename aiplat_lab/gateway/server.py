@@ -45,6 +45,7 @@ from aiplat_lab.gateway import (
     _batch_routes,
     _gemini_face,
     _import_route,
+    _key_routes,
     _openai_face,
     _own_routes,
     _responses_face,
@@ -57,9 +58,11 @@ from aiplat_lab.gateway._openai_face import OpenAIFace
 from aiplat_lab.gateway._openapi import document
 from aiplat_lab.gateway._own_routes import OwnFace
 from aiplat_lab.gateway._refused import note_refused
+from aiplat_lab.gateway._threshold import WILDCARD, Threshold, is_loopback
 from aiplat_lab.gateway.process import HAS_UNIX_SOCKETS
 from aiplat_lab.gateway.row import error_type
 from aiplat_lab.gateway.telemetry import TRACEPARENT
+from aiplat_lab.policies import ROLES, Key, Role
 
 logger = logging.getLogger(__name__)
 
@@ -72,17 +75,28 @@ MEGABYTE = 1_000_000
 
 
 class Access(NamedTuple):
-    """Who may use a route."""
+    """Who may use a route. The owner's own door and an owner's key open each of them."""
 
     everybody: bool = False
     """No key is needed."""
     keys: bool = False
-    """A virtual key opens it; otherwise only the owner's socket does."""
+    """A virtual key opens it, if it has one of the roles; otherwise only the owner's socket and an owner's key do."""
     quiet: bool = False
     """A look from outside, which does not keep an idle gateway alive."""
+    roles: frozenset[Role] = frozenset(ROLES)
+    """The roles whose keys open it, where keys do."""
+
+    @property
+    def openers(self) -> frozenset[Role]:
+        """The roles whose keys open it."""
+        return (self.roles | _OWNERS) if self.keys else _OWNERS
 
 
+_OWNERS: frozenset[Role] = frozenset({"owner"})
 _KEYS = Access(keys=True)
+_CALLS = Access(keys=True, roles=frozenset({"maintainer", "member"}))
+_READERS = Access(keys=True, roles=frozenset({"auditor"}))
+_KEEPERS = Access(keys=True, roles=frozenset({"maintainer"}))
 _OWNER = Access()
 _OPENAI, _ANTHROPIC, _GEMINI, _OWN = OpenAIFace(), AnthropicFace(), GeminiFace(), OwnFace()
 GEMINI_PATHS = "/v1beta/"
@@ -94,44 +108,47 @@ async def openapi(door: Door, request: web.Request, caller: Caller) -> web.Strea
 
 
 ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
-    ("POST", "/v1/chat/completions", _openai_face.chat, _OPENAI, _KEYS),
-    ("POST", "/v1/embeddings", _openai_face.embeddings, _OPENAI, _KEYS),
-    ("POST", "/v1/responses", _responses_face.responses, _OPENAI, _KEYS),
+    ("POST", "/v1/chat/completions", _openai_face.chat, _OPENAI, _CALLS),
+    ("POST", "/v1/embeddings", _openai_face.embeddings, _OPENAI, _CALLS),
+    ("POST", "/v1/responses", _responses_face.responses, _OPENAI, _CALLS),
     ("GET", "/v1/models", _openai_face.models, _OPENAI, _KEYS),
     ("GET", "/v1/models/{name:.+}", _openai_face.model, _OPENAI, _KEYS),
-    ("POST", "/v1/messages", _anthropic_face.messages, _ANTHROPIC, _KEYS),
-    ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _KEYS),
-    ("POST", "/v1beta/models/{model:.+}:generateContent", _gemini_face.generate, _GEMINI, _KEYS),
-    ("POST", "/v1beta/models/{model:.+}:streamGenerateContent", _gemini_face.stream, _GEMINI, _KEYS),
-    ("POST", "/v1beta/models/{model:.+}:countTokens", _gemini_face.count_tokens, _GEMINI, _KEYS),
-    ("POST", "/v1beta/models/{model:.+}:embedContent", _gemini_face.embed, _GEMINI, _KEYS),
-    ("POST", "/v1beta/models/{model:.+}:batchEmbedContents", _gemini_face.embed_batch, _GEMINI, _KEYS),
+    ("POST", "/v1/messages", _anthropic_face.messages, _ANTHROPIC, _CALLS),
+    ("POST", "/v1/messages/count_tokens", _anthropic_face.count_tokens, _ANTHROPIC, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:generateContent", _gemini_face.generate, _GEMINI, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:streamGenerateContent", _gemini_face.stream, _GEMINI, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:countTokens", _gemini_face.count_tokens, _GEMINI, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:embedContent", _gemini_face.embed, _GEMINI, _CALLS),
+    ("POST", "/v1beta/models/{model:.+}:batchEmbedContents", _gemini_face.embed_batch, _GEMINI, _CALLS),
     ("GET", "/v1beta/models", _gemini_face.models, _GEMINI, _KEYS),
     ("GET", "/v1beta/models/{model:.+}", _gemini_face.model, _GEMINI, _KEYS),
-    ("POST", "/api/calls", _own_routes.create_call, _OWN, _KEYS),
+    ("POST", "/api/calls", _own_routes.create_call, _OWN, _CALLS),
     ("GET", "/api/calls/{id}", _own_routes.read_call, _OWN, _KEYS),
     ("POST", "/api/calls/{id}/cancel", _own_routes.cancel_call, _OWN, _OWNER),
-    ("POST", "/api/batches", _batch_routes.submit, _OWN, _KEYS),
+    ("POST", "/api/batches", _batch_routes.submit, _OWN, _CALLS),
     ("GET", "/api/batches", _batch_routes.listed, _OWN, _KEYS),
     ("GET", "/api/batches/{id}", _batch_routes.read, _OWN, _KEYS),
-    ("POST", "/api/batches/{id}/cancel", _batch_routes.cancel, _OWN, _KEYS),
-    ("POST", "/api/query", _own_routes.query, _OWN, _OWNER),
+    ("POST", "/api/batches/{id}/cancel", _batch_routes.cancel, _OWN, _CALLS),
+    ("POST", "/api/query", _own_routes.query, _OWN, _READERS),
     ("POST", "/api/views/{name}", _own_routes.view, _OWN, _KEYS),
     ("POST", "/api/records", _own_routes.record, _OWN, _OWNER),
     ("GET", "/api/prompts", _own_routes.prompts, _OWN, _KEYS),
     ("GET", "/api/prompts/{reference}", _own_routes.prompt, _OWN, _KEYS),
     ("GET", "/api/status", _own_routes.status, _OWN, _KEYS),
     ("GET", "/api/models", _own_routes.models, _OWN, _KEYS),
-    ("POST", "/api/keys", _own_routes.create_key, _OWN, _OWNER),
-    ("GET", "/api/keys", _own_routes.list_keys, _OWN, _OWNER),
-    ("POST", "/api/keys/{id}/revoke", _own_routes.revoke_key, _OWN, _OWNER),
-    ("POST", "/api/route/explain", _route_face.explain, _OWN, _KEYS),
-    ("GET", "/api/budgets", _own_routes.budgets, _OWN, _OWNER),
+    ("POST", "/api/keys", _key_routes.create_key, _OWN, _KEEPERS),
+    ("GET", "/api/keys", _key_routes.list_keys, _OWN, Access(keys=True, roles=_KEEPERS.roles | _READERS.roles)),
+    ("POST", "/api/keys/{id}/revoke", _key_routes.revoke_key, _OWN, _KEEPERS),
+    ("POST", "/api/keys/{id}/rotate", _key_routes.rotate_key, _OWN, _KEEPERS),
+    ("POST", "/api/route/explain", _route_face.explain, _OWN, _CALLS),
+    ("GET", "/api/budgets", _own_routes.budgets, _OWN, _READERS),
+    ("GET", "/api/cache", _own_routes.cache, _OWN, _OWNER),
+    ("POST", "/api/cache/clear", _own_routes.clear_cache, _OWN, _OWNER),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
     ("POST", "/api/snapshot", _own_routes.snapshot, _OWN, _OWNER),
     ("POST", "/api/export", _own_routes.export, _OWN, _OWNER),
     ("POST", "/api/import", _import_route.import_calls, _OWN, _OWNER),
-    ("POST", "/api/verify", _own_routes.verify, _OWN, _OWNER),
+    ("POST", "/api/verify", _own_routes.verify, _OWN, _READERS),
     ("POST", "/api/stop", _own_routes.stop, _OWN, _OWNER),
     ("GET", "/healthz", _own_routes.healthz, _OWN, Access(everybody=True, quiet=True)),
     ("GET", "/metrics", _own_routes.metrics, _OWN, Access(keys=True, quiet=True)),
@@ -187,31 +204,33 @@ def _status(error: AiplatError) -> int:
             return 404
         return _PROVIDER_STATUS.get(error.reason, 502)
     if isinstance(error, AuthRefused):
-        return 403 if error.call_id or error.details.get("denied") else 401  # the key was good, though not for this
+        known = (error.call_id or error.details.get("denied")) and not error.details.get("dead")
+        return 403 if known else 401  # the key is good, though not for this
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
 # --- the doors --------------------------------------------------------------------------------------------------------
 
 
-def make_app(door: Door, *, owner: bool, token: str = "") -> web.Application:
+def make_app(door: Door, *, owner: bool, token: str = "", threshold: Threshold | None = None) -> web.Application:
     """The routes behind one door.
 
     Args:
         door: the gateway.
         owner: whether whoever comes in is the owner.
         token: what the owner shows at the other door; empty when there is no need.
+        threshold: what every request has to show first; None at a door that no web page can reach.
     """
     limit = door.settings.gateway.max_body_mb * MEGABYTE
     app = web.Application(client_max_size=limit)
     for method, path, route, face, access in ROUTES:
-        app.router.add_route(method, path, _guarded(door, route, face, access, owner=owner, token=token))
-    app.router.add_route("*", "/{path:.*}", _lost(door))
+        app.router.add_route(method, path, _guarded(door, route, face, access, owner=owner, token=token, threshold=threshold))
+    app.router.add_route("*", "/{path:.*}", _lost(door, threshold))
     return app
 
 
 def _guarded(
-    door: Door, route: Route, face: Face, access: Access, *, owner: bool, token: str
+    door: Door, route: Route, face: Face, access: Access, *, owner: bool, token: str, threshold: Threshold | None
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The route with its guard: who may come in, the count of what is under way, and every error in the face's shape."""
     owners, nobody = Caller(owner=True), Caller(owner=False)
@@ -222,7 +241,11 @@ def _guarded(
         if door.telemetry is not None:
             TRACEPARENT.set(request.headers.get("traceparent", ""))
         try:
+            if threshold is not None:
+                threshold.check(request)
             caller = owners if owner else _caller(door, request, access, token)
+            if caller.refused is not None:
+                raise caller.refused
             return await route(door, request, caller)
         except AiplatError as error:
             await note_refused(door, request, caller, error)
@@ -235,8 +258,9 @@ def _guarded(
         except ConnectionError:
             raise  # the caller has left
         except Exception as error:  # the border: whatever it is, the caller gets an answer and the log has it all
-            logger.error("%s %s failed", request.method, request.path, exc_info=error)
-            door.incidents.append(f"{request.method} {request.path} failed inside: {redact(str(error))[:200]}")
+            path = redact(request.path)
+            logger.error("%s %s failed", request.method, path, exc_info=error)
+            door.incidents.append(f"{request.method} {path} failed inside: {redact(str(error))[:200]}")
             text = f"the gateway failed inside ({type(error).__name__}); {door.home.log_file} has more"
             return _told(face, fault(AiplatError(text)))
         finally:
@@ -252,10 +276,10 @@ def _told(face: Face, told: Fault) -> web.Response:
 
 
 def _caller(door: Door, request: web.Request, access: Access, token: str) -> Caller:
-    """Who comes through the door that is open to others.
+    """Who comes through the door that is open to others; a key that is known and opens nothing here is refused by what is returned.
 
     Raises:
-        AuthRefused: no key, or one that is no good here.
+        AuthRefused: no key, or one that is unknown.
     """
     if token and secrets.compare_digest(request.headers.get("x-aiplat-token", "").encode(), token.encode()):
         return Caller(owner=True)
@@ -267,26 +291,43 @@ def _caller(door: Door, request: web.Request, access: Access, token: str) -> Cal
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         sent = bearer.strip()
-    caller = Caller(owner=False, key=door.gateway.keys.check(sent))
-    if not access.keys:
-        raise AuthRefused(
-            f"{request.path} is for the owner alone, on the gateway's own machine; a virtual key does not open it",
-            policy="auth",
-            denied=True,
-        )
-    return caller
+    keys = door.gateway.keys
+    key = keys.find(sent)
+    try:
+        keys.live(key.id)
+        if key.role not in access.openers:
+            raise _not_for(key, request, access)
+    except AuthRefused as error:
+        return Caller(owner=False, key=key, refused=error)
+    return Caller(owner=key.role == "owner", key=key)
+
+
+def _not_for(key: Key, request: web.Request, access: Access) -> AuthRefused:
+    path = redact(request.path[:80])
+    if key.role == "auditor" and access.roles == _CALLS.roles:
+        text = f"the virtual key {key.name!r} (…{key.last_four}) is an auditor's: it reads and never calls a model"
+    elif access.openers == _OWNERS:
+        text = f"{path} is for the owner alone, on the gateway's own machine or with an owner's key"
+    else:
+        text = f"{path} is for {' and '.join(sorted(access.openers))} keys; the key {key.name!r} is a {key.role}'s"
+    return AuthRefused(text, policy="auth", denied=True)
 
 
 _LOST: tuple[tuple[str, Face], ...] = (("/v1/messages", _ANTHROPIC), (GEMINI_PATHS, _GEMINI), ("/api", _OWN))
 
 
-def _lost(door: Door) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _lost(door: Door, threshold: Threshold | None) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     paths = {path.partition("{")[0].rstrip("/") for _, path, _, _, _ in ROUTES}
 
     async def lost(request: web.Request) -> web.StreamResponse:
-        path = request.path[:80]
+        path = redact(request.path[:80])
         known = {method for method, known, _, _, _ in ROUTES if known == request.path}
         face = next((face for start, face in _LOST if path.startswith(start)), _OPENAI)
+        if threshold is not None:
+            try:
+                threshold.check(request)
+            except AuthRefused as error:
+                return _told(face, fault(error))
         if known:
             text, status = f"{path} takes {' or '.join(sorted(known))}, not {request.method}", 405
         else:
@@ -323,22 +364,29 @@ async def listen(door: Door, *, unix: bool = HAS_UNIX_SOCKETS) -> Listening:
         unix: whether the owner has a socket; otherwise a token, by TCP.
 
     Raises:
-        ConfigError: the port is taken, or the socket's folder is not safe.
+        ConfigError: the port is taken, the socket's folder is not safe, or others could come in without a key.
     """
+    host, port = door.settings.gateway.host, door.settings.gateway.port
+    local = is_loopback(host)
+    if not local:
+        _check_open(door, host, unix=unix)
     token = "" if unix else secrets.token_urlsafe(32)
+    threshold = Threshold(host, door.settings.gateway.names)
     runners = []
-    tcp = _runner(make_app(door, owner=False, token=token))
+    tcp = _runner(make_app(door, owner=False, token=token if local else "", threshold=threshold))
     await tcp.setup()
     runners.append(tcp)
-    port = door.settings.gateway.port
+    threshold.open(port)
     try:
-        await web.TCPSite(tcp, "127.0.0.1", port).start()
+        await web.TCPSite(tcp, "127.0.0.1" if host == "localhost" else host, port).start()
     except (OSError, OverflowError) as error:
         await tcp.cleanup()
         why = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            f"the port {port} on 127.0.0.1 cannot be used ({why}); set gateway.port in {door.home.settings_file}, or 0 for a free one"
+            f"the port {port} on {host} cannot be used ({why}); set gateway.port in {door.home.settings_file}, or 0 for a free one"
         ) from None
+    port = tcp.addresses[0][1]
+    threshold.open(port)
     path = ""
     if unix:
         try:
@@ -352,7 +400,21 @@ async def listen(door: Door, *, unix: bool = HAS_UNIX_SOCKETS) -> Listening:
             for runner in runners:
                 await runner.cleanup()
             raise ConfigError(f"the gateway's socket {path!r} cannot be made: {error.strerror or error}") from None
-    return Listening(tuple(runners), path, f"http://127.0.0.1:{tcp.addresses[0][1]}", token)
+    shown = "127.0.0.1" if host in WILDCARD or host == "localhost" else host
+    return Listening(tuple(runners), path, f"http://{f'[{shown}]' if ':' in shown else shown}:{port}", token)
+
+
+def _check_open(door: Door, host: str, *, unix: bool) -> None:
+    """Lets an address be listened on that others can reach, if only virtual keys open it and there is one.
+
+    Raises:
+        ConfigError: it cannot be.
+    """
+    where = f"gateway.host in {door.home.settings_file} is {host!r}, which other machines can reach"
+    if not unix:
+        raise ConfigError(f"{where}; here the owner comes by TCP too, so that only a loopback address can be used: set 127.0.0.1")
+    if not door.gateway.keys.any_live():
+        raise ConfigError(f"{where}, and there is no live virtual key: set 127.0.0.1, run `aiplat keys create`, then set it again")
 
 
 def _owner_only(path: str) -> None:

@@ -1,9 +1,11 @@
-"""Calls of tools that come in pieces."""
+"""Answers in pieces: calls of tools that are put together, and whole answers that are taken apart."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from aiplat_lab.core.types import Chunk, Response
 
 
 def merge_tool_calls(whole: list[dict[str, Any]], pieces: Iterable[Mapping[str, Any]]) -> None:
@@ -20,3 +22,10 @@ def merge_tool_calls(whole: list[dict[str, Any]], pieces: Iterable[Mapping[str, 
                 function["arguments"] += value.get("arguments") or ""
             elif key != "index" and value is not None:
                 call[key] = value
+
+
+def replay(answer: Response) -> list[Chunk]:
+    """A whole answer as the pieces of a stream."""
+    calls: tuple[Mapping[str, Any], ...] = tuple({"index": index, **one} for index, one in enumerate(answer.tool_calls))
+    pieces = [Chunk(text=answer.text, response_model=answer.response_model, tool_calls=calls)]
+    return [*pieces, Chunk(finish_reason=answer.finish_reason, usage=answer.usage, response_model=answer.response_model)]

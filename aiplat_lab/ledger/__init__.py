@@ -5,7 +5,7 @@ from aiplat_lab.ledger.kinds import KINDS, check_record
 from aiplat_lab.ledger.rows import CALL_COLUMNS, check_call
 from aiplat_lab.ledger.snapshot import Snapshot
 from aiplat_lab.ledger.verify import Anchor, Verification
-from aiplat_lab.ledger.views import FILTERS, VIEWS
+from aiplat_lab.ledger.views import FILTERS, VIEWS, of_calls
 
 __all__ = [
     "CALL_COLUMNS",
@@ -20,4 +20,5 @@ __all__ = [
     "Verification",
     "check_call",
     "check_record",
+    "of_calls",
 ]

@@ -7,16 +7,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 
 from aiplat_lab.ledger.database import Warn, quoted
+from aiplat_lab.ledger.payloads import PayloadIndex
 from aiplat_lab.ledger.rows import columns
 from aiplat_lab.ledger.spool import Line, lines
-
-if TYPE_CHECKING:
-    from aiplat_lab.ledger.payloads import PayloadIndex
 
 log = logging.getLogger("aiplat_lab.ledger")
 BATCH_BYTES = 8 << 20
@@ -84,8 +81,6 @@ class Loader:
     def index(self) -> PayloadIndex:
         """The payloads that the file holds."""
         if self._index is None:
-            from aiplat_lab.ledger.payloads import PayloadIndex  # NumPy would keep a gateway that starts waiting
-
             self._index = PayloadIndex.read(self._con)
         return self._index
 

@@ -1,5 +1,7 @@
-"""Observing the platform: schedules, which the gateway keeps; what is there already (`scan`); what comes from another gateway."""
+"""Observing the platform: schedules, which the gateway keeps; what is there already (`scan`); what comes from another gateway; and how
+far the semantic cache can be trusted (`cache_report`)."""
 
+from aiplat_lab.observe._cache_report import THRESHOLDS, cache_report
 from aiplat_lab.observe._export import crontab, systemd
 from aiplat_lab.observe._litellm_config import Converted
 from aiplat_lab.observe._litellm_config import convert as convert_litellm
@@ -21,6 +23,7 @@ from aiplat_lab.observe._schedules import (
 __all__ = [
     "CALLS",
     "OUTPUT_TOKENS",
+    "THRESHOLDS",
     "Change",
     "Converted",
     "Estimate",
@@ -29,6 +32,7 @@ __all__ = [
     "Imported",
     "Scan",
     "add_schedule",
+    "cache_report",
     "convert_litellm",
     "crontab",
     "decoded",

@@ -120,30 +120,42 @@ def _rule(line: str) -> _Rule | None:
     return _Rule(_pattern(text), keeps, folders_only)
 
 
+_ESCAPED = r"\\\1"
+_TOKEN = re.compile(r"\*\*/|/\*\*\Z|\*+|\?|\[!?[^\]/]{1,40}\]|.", re.S)
+_MOST_DEEP = 2
+
+
 @lru_cache(maxsize=4096)
 def _pattern(text: str) -> re.Pattern[str]:
-    """A pattern of `.gitignore` as a regular expression on the path below its folder; stars never meet, so that it stays quick."""
+    """A pattern of `.gitignore` as a regular expression on the path below its folder; no star is tried twice, so that it stays quick."""
     anchored = "/" in text
+    pieces = _TOKEN.findall(text.lstrip("/"))
+    if sum(piece in ("**/", "/**") for piece in pieces) > _MOST_DEEP:
+        return re.compile(re.escape(text) + r"\Z")
+    stars = sum(piece.startswith("*") and not piece.endswith("/") for piece in pieces)
     parts: list[str] = []
-    place = 0
-    text = text.lstrip("/")
-    while place < len(text):
-        if text.startswith("**/", place):
+    open_group = False
+    for piece in pieces:
+        if piece == "**/":
             parts.append("(?:[^\\n]*/)?")
-            place += 3
-        elif text[place] == "*":
-            while place < len(text) and text[place] == "*":
-                place += 1
-            parts.append("[^\\n]*" if place >= len(text) and text.endswith("/**") else "[^/\\n]*")
-        elif text[place] == "?":
+        elif piece == "/**":
+            parts.append("/[^\\n]*")
+        elif piece.startswith("*"):
+            stars -= 1
+            parts.append(")" if open_group else "")
+            open_group = stars > 0
+            parts.append("(?>[^/\\n]*?" if open_group else "[^/\\n]*")
+        elif piece == "?":
             parts.append("[^/\\n]")
-            place += 1
+        elif len(piece) > 1:
+            parts.append(f"[{'^' if piece[1] == '!' else ''}{re.sub(r'([^A-Za-z0-9-])', _ESCAPED, piece[1:-1].removeprefix('!'))}]")
         else:
-            parts.append(re.escape(text[place]))
-            place += 1
-    stars = sum(part.endswith(("*", ")?")) for part in parts)
-    body = "".join(parts) if stars <= 4 else re.escape(text)
-    return re.compile(("" if anchored else "(?:[^\\n]*/)?") + body + r"\Z")
+            parts.append(re.escape(piece))
+    body = "".join(parts) + (")" if open_group else "")
+    try:
+        return re.compile(("" if anchored else "(?:[^\\n]*/)?") + body + r"\Z")
+    except re.error:  # a range such as z-a, which git does not know either
+        return re.compile(re.escape(text) + r"\Z")
 
 
 def _ignored(path: Path, rules: list[tuple[Path, list[_Rule]]], *, folder: bool) -> bool:

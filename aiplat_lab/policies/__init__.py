@@ -11,7 +11,9 @@ from aiplat_lab.core.registry import find, names
 from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Clock, Policy, utc_now
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies.auth import Auth, Key, KeyRing, NewKey
+from aiplat_lab.policies._alike import GUARDS, disagreement, marks
+from aiplat_lab.policies._semantic import likeness
+from aiplat_lab.policies.auth import PERIODS, ROLES, Auth, Key, KeyRing, NewKey, Role
 from aiplat_lab.policies.budget import Budget
 from aiplat_lab.policies.cache import Cache
 from aiplat_lab.policies.limits import Limits
@@ -34,4 +36,25 @@ def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple
     return tuple(find("policy", name)(settings, ledger, clock=clock) for name in order)
 
 
-__all__ = ["CHECKS", "Auth", "Budget", "Cache", "Key", "KeyRing", "Limits", "NewKey", "Prompts", "Redact", "Residency", "Wire", "make"]
+__all__ = [
+    "CHECKS",
+    "GUARDS",
+    "PERIODS",
+    "ROLES",
+    "Auth",
+    "Budget",
+    "Cache",
+    "Key",
+    "KeyRing",
+    "Limits",
+    "NewKey",
+    "Prompts",
+    "Redact",
+    "Residency",
+    "Role",
+    "Wire",
+    "disagreement",
+    "likeness",
+    "make",
+    "marks",
+]

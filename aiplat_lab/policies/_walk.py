@@ -90,9 +90,7 @@ def changed(value: Json, change: Change, *, encoded: bool = False, depth: int = 
     if not isinstance(value, Mapping | list | tuple):
         return value
     if depth > MAX_DEPTH:
-        raise ContentRefused(
-            f"what was sent is nested deeper than {MAX_DEPTH} levels, so that it cannot be looked through", policy="redact"
-        )
+        raise ContentRefused(f"what was sent is nested deeper than {MAX_DEPTH} levels, too deep to be looked through", policy="redact")
     if isinstance(value, Mapping):
         return _mapping(value, change, depth)
     items = [changed(item, change, encoded=encoded, depth=depth + 1) for item in value]

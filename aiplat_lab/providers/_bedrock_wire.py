@@ -212,7 +212,7 @@ def read_usage(data: Json) -> Usage | None:
 def _served(usage: Usage | None, data: Mapping[str, Json]) -> Usage | None:
     """The usage with the tier that the answer says it was served in."""
     tier = str(_object(data.get("serviceTier")).get("type") or "")
-    if usage is None or tier in {"", "default"}:
+    if usage is None or not tier:
         return usage
     return replace(usage, service_tier=tier)
 

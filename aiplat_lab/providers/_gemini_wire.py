@@ -288,8 +288,11 @@ def read_usage(data: Json) -> Usage | None:
         output_tokens=output - thought if inside else output,
         reasoning_tokens=thought,
         other=_other(data),
-        service_tier={"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}.get(str(data.get("trafficType")), ""),
+        service_tier=_TIERS.get(str(data.get("trafficType")), ""),
     )
+
+
+_TIERS = {"ON_DEMAND": "on_demand", "ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
 
 
 def _other(data: Mapping[str, Json]) -> dict[str, int]:
@@ -297,8 +300,12 @@ def _other(data: Mapping[str, Json]) -> dict[str, int]:
     for field, kind, name in (
         ("promptTokensDetails", "AUDIO", "input_audio_tokens"),
         ("promptTokensDetails", "IMAGE", "input_image_tokens"),
+        ("promptTokensDetails", "VIDEO", "input_video_tokens"),
         ("candidatesTokensDetails", "AUDIO", "output_audio_tokens"),
+        ("candidatesTokensDetails", "IMAGE", "output_image_tokens"),
+        ("candidatesTokensDetails", "VIDEO", "output_video_tokens"),
         ("cacheTokensDetails", "AUDIO", "cache_audio_read_tokens"),
+        ("cacheTokensDetails", "IMAGE", "cache_image_read_tokens"),
     ):
         details = data.get(field)
         if isinstance(details, Sequence) and not isinstance(details, str):

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
 from aiplat_lab.providers._chat_shape import Choice, body_of, event_of
-from aiplat_lab.providers._openai_wire import CHAT, count, output_limit
+from aiplat_lab.providers._openai_wire import CHAT, output_limit
+from aiplat_lab.providers._openai_wire import read_usage as counted
 from aiplat_lab.providers._wired import NotTranslatable, Sent
 
 RESPONSES = "openai.responses"
@@ -133,25 +134,9 @@ def read_usage(data: Json, output: Json = ()) -> Usage | None:
 
     Args:
         data: the object.
-        output: the answer's items, of which searches of the web are paid for by their number.
+        output: the answer's items, of which searches are paid for by their number.
     """
-    usage = _object(data)
-    whole, made = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
-    inside, outside = _object(usage.get("input_tokens_details")), _object(usage.get("output_tokens_details"))
-    read = min(count(inside.get("cached_tokens")), whole)
-    written = min(count(inside.get("cache_write_tokens")), whole - read)
-    thought = min(count(outside.get("reasoning_tokens")), made)
-    if whole + made == 0:
-        return None
-    searches = sum(item.get("type") == "web_search_call" for item in output or ())
-    return Usage(
-        input_tokens=whole - read - written,
-        cache_read_tokens=read,
-        cache_write_tokens=written,
-        output_tokens=made - thought,
-        reasoning_tokens=thought,
-        other={"web_searches": searches} if searches else {},
-    )
+    return counted(data, output=output)
 
 
 def _object(value: Json) -> Mapping[str, Json]:
@@ -171,9 +156,7 @@ def finish(data: Mapping[str, Json], *, calls: bool) -> str:
 def _tier(usage: Usage | None, data: Mapping[str, Json]) -> Usage | None:
     """The usage with the tier that the answer says it was served in."""
     tier = str(data.get("service_tier") or "")
-    if usage is None or tier in {"", "auto", "default", "standard"}:
-        return usage
-    return replace(usage, service_tier=tier)
+    return usage if usage is None or not tier else replace(usage, service_tier=tier.lower()[:40])
 
 
 def _choice_of(output: Sequence[Json]) -> tuple[Choice, bool]:

@@ -57,7 +57,7 @@ def test_the_commands_there_are(line: Line):
         ("keys create --expires soon", "30m, 24h, 7d"),
         ("sql", "query"),
         ("export", "path"),
-        ("export x --format csv", "parquet"),
+        ("export x --format csv", "focus"),
         ("export x.duckdb --format snapshot --since 7d", "--since"),
         ("calls --since yesterday", "7d, 24h, today"),
         ("calls --until 32-13-2026", "--until"),

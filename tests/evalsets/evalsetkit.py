@@ -24,6 +24,7 @@ SIZES = {
     "document-extraction": 60,
     "judgements": 24,
     "public-sector-summaries": 60,
+    "question-pairs": 203,
     "rewrites": 16,
     "sql-explanations": 16,
     "text-questions": 60,
@@ -31,6 +32,8 @@ SIZES = {
     "ticket-sentiment": 24,
 }
 """The shipped evalsets, and how many samples each holds."""
+WITHOUT_PROMPTS = frozenset({"question-pairs"})
+"""Sets that are asked of embeddings and rules, not of a model with a prompt."""
 Sample = dict[str, Any]
 
 

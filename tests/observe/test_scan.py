@@ -237,6 +237,37 @@ def test_five_hundred_small_files_a_second(tmp_path: Path) -> None:
     assert 600 / (time.process_time() - began) >= 250  # the bar is 500 on a quiet machine
 
 
+@pytest.mark.parametrize(
+    ("pattern", "named", "not_named"),
+    [
+        ("*.log", ["a.log", "x/y.log"], ["a.log.txt", "log"]),
+        ("/top.txt", ["top.txt"], ["x/top.txt"]),
+        ("a/**/b", ["a/b", "a/x/b", "a/x/y/b"], ["b", "x/a/b"]),
+        ("**/deep", ["deep", "x/deep"], ["deeper"]),
+        ("logs/**", ["logs/a", "logs/a/b"], ["logs", "x/logs/a"]),
+        ("f?o-*-*.py", ["foo-a-b.py", "x/fao--.py"], ["foo-a.py", "f/o-a-b.py"]),
+        ("*.py[cod]", ["a.pyc", "x/a.pyo"], ["a.py", "a.pyx"]),
+        ("[!a]b", ["cb"], ["ab"]),
+        ("z[z-a]", [], ["za"]),
+    ],
+)
+def test_gitignore_is_read_as_git_does(pattern: str, named: list[str], not_named: list[str]) -> None:
+    from aiplat_lab.observe._scan_walk import _pattern
+
+    assert [path for path in named if not _pattern(pattern).match(path)] == []
+    assert [path for path in not_named if _pattern(pattern).match(path)] == []
+
+
+def test_no_pattern_of_gitignore_takes_long() -> None:
+    from aiplat_lab.observe._scan_walk import _pattern
+
+    began = time.process_time()
+    for pattern in ("*a" * 100 + "b", "**/" * 50 + "x", "a*" * 200, "?" * 200 + "*" * 50, "[a-z]*" * 60 + "!"):
+        _pattern(pattern).match("a" * 250)
+        _pattern(pattern).match("/".join(["a" * 20] * 60))
+    assert time.process_time() - began < 1
+
+
 def test_depth_is_bounded(tmp_path: Path) -> None:
     deep = tmp_path
     for _ in range(90):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from faults import FaultServer
@@ -100,5 +101,159 @@ def test_calls_with_keys(home: Home, upstream: FaultServer) -> None:
             assert here.row(refused.call_id)["status"] == "refused"
             with pytest.raises(AuthRefused, match="unknown"):
                 await here.gateway.handle(ask("fast", surface="http", key_id="key-nobody"))
+
+    asyncio.run(run())
+
+
+# --- rotation, roles, last use ----------------------------------------------------------------------------------------
+
+
+def test_a_rotation_overlaps_and_survives_a_restart(home: Home) -> None:
+    now = [NOW]
+    ledger = Ledger.open(home, clock=lambda: now[0])
+    ring = KeyRing(ledger, clock=lambda: now[0])
+    about = {"team": "risk", "models": ("fast",), "role": "maintainer", "limit_usd": Decimal("2.5"), "limit_period": "month", "rpm": 6}
+    old = ring.create(name="ci", expires_at=NOW + timedelta(days=30), **about)
+    now[0] = NOW + timedelta(days=29)
+    new = ring.rotate(old.key.id, overlap=timedelta(hours=24))
+    assert new.key.replaces == old.key.id and new.text != old.text
+    assert all(getattr(new.key, name) == value for name, value in about.items())
+    assert new.key.expires_at == now[0] + timedelta(days=30)  # as long a life as the old one's
+    assert (ring.state(old.key), ring.state(new.key)) == ("rotating", "live")
+    ledger.close()
+    now[0] += timedelta(hours=23)
+    again = Ledger.open(home, clock=lambda: now[0])
+    ring = KeyRing(again, clock=lambda: now[0])
+    assert ring.check(old.text).id == old.key.id and ring.check(new.text).id == new.key.id
+    assert ring.state(ring.one(old.key.id)) == "rotating"
+    now[0] += timedelta(hours=1)
+    with pytest.raises(AuthRefused, match=rf"was replaced by another one \(…{new.text[-4:]}\)"):
+        ring.check(old.text)
+    assert ring.state(ring.one(old.key.id)) == "expired" and ring.check(new.text)
+    again.close()
+
+
+def test_a_rotation_never_lengthens_the_old_key(home: Home) -> None:
+    ledger = Ledger.open(home)
+    ring = KeyRing(ledger, clock=lambda: NOW)
+    old = ring.create(expires_at=NOW + timedelta(hours=1)).key
+    ring.rotate(old.id, overlap=timedelta(days=7))
+    assert ring.one(old.id).expires_at == NOW + timedelta(hours=1)
+    endless = ring.create(name="endless").key
+    assert ring.rotate(endless.id, overlap=timedelta(hours=2)).key.expires_at is None
+    assert ring.one(endless.id).expires_at == NOW + timedelta(hours=2)
+    ledger.close()
+
+
+def test_what_cannot_be_rotated(home: Home) -> None:
+    now = [NOW]
+    ledger = Ledger.open(home)
+    ring = KeyRing(ledger, clock=lambda: now[0])
+    revoked, expired, twice = (
+        ring.create(name="r").key,
+        ring.create(name="e", expires_at=NOW + timedelta(hours=1)).key,
+        ring.create(name="t").key,
+    )
+    ring.revoke(revoked.id)
+    now[0] = NOW + timedelta(hours=2)
+    for key, why in ((revoked, "is revoked"), (expired, "is expired")):
+        with pytest.raises(UsageError, match=why):
+            ring.rotate(key.id, overlap=timedelta())
+    with pytest.raises(UsageError, match="no key"):
+        ring.rotate("nobody", overlap=timedelta())
+    with pytest.raises(UsageError, match="below 0"):
+        ring.rotate(twice.id, overlap=timedelta(hours=-1))
+    new = ring.rotate(twice.id, overlap=timedelta(days=1)).key
+    with pytest.raises(UsageError, match=f"replaced by {new.id} already"):
+        ring.rotate(twice.id, overlap=timedelta(days=1))
+    ring.revoke(new.id)  # the new one leaked: the old one can be rotated again
+    assert ring.state(ring.one(twice.id)) == "live" and ring.rotate(twice.id, overlap=timedelta(0)).key.replaces == twice.id
+    ledger.close()
+
+
+def test_a_live_key_is_any_that_opens_something(home: Home) -> None:
+    now = [NOW]
+    ledger = Ledger.open(home)
+    ring = KeyRing(ledger, clock=lambda: now[0])
+    assert not ring.any_live()
+    key = ring.create(expires_at=NOW + timedelta(hours=1)).key
+    assert ring.any_live()
+    now[0] = NOW + timedelta(hours=1)
+    assert not ring.any_live() and ring.state(key) == "expired"
+    ledger.close()
+
+
+def test_last_use_is_kept_in_memory_and_writes_nothing(home: Home) -> None:
+    now = [NOW]
+    ledger = Ledger.open(home)
+    ring = KeyRing(ledger, clock=lambda: now[0])
+    made = ring.create()
+    head = ledger.head
+    assert ring.last_used == {}
+    now[0] = NOW + timedelta(minutes=5)
+    ring.check(made.text)
+    assert ring.last_used == {made.key.id: now[0]} and ledger.head == head
+    ledger.close()
+
+
+def test_an_auditor_never_calls_and_its_try_is_a_row(home: Home, upstream: FaultServer) -> None:
+    async def run() -> None:
+        async with world(home, upstream, model("fast", "instant")) as here:
+            key = here.gateway.keys.create(name="audit", team="risk", role="auditor").key
+            for stream in (False, True):
+                request = ask("fast", "my question", surface="http", key_id=key.id, stream=stream)
+                with pytest.raises(AuthRefused, match="reads and never calls"):
+                    if stream:
+                        async with here.gateway.stream(request):
+                            pass
+                    else:
+                        await here.gateway.handle(request)
+                row = here.row(request.call_id)
+                assert (row["status"], row["policy"], row["key_id"], row["attempts"]) == ("refused", "auth", key.id, 0)
+                assert b"my question" not in (here.ledger.payload(row["request_hash"]) or b"")
+            with pytest.raises(AuthRefused, match="never calls"):
+                await here.gateway.count_tokens(ask("fast", key_id=key.id))
+            assert here.upstream.requests == []
+
+    asyncio.run(run())
+
+
+PROJECTS = """
+[teams.risk]
+cost_centre = "CC-team"
+[teams.pricing]
+models = ["other"]
+[projects.churn]
+team = "risk"
+cost_centre = "CC-project"
+[projects.claims]
+team = "risk"
+[projects.tariff]
+team = "pricing"
+"""
+
+
+@pytest.mark.parametrize(
+    ("claimed", "team", "cost_centre"),
+    [
+        ({"project": "churn"}, "risk", "CC-project"),
+        ({"project": "claims"}, "risk", "CC-team"),
+        ({"project": "churn", "team": "pricing2"}, "pricing2", "CC-project"),
+        ({"team": "risk"}, "risk", "CC-team"),
+        ({"project": "unknown"}, None, None),
+    ],
+)
+def test_what_a_project_says_of_its_calls(
+    home: Home, upstream: FaultServer, claimed: dict[str, str], team: str | None, cost_centre: str | None
+):
+    async def run() -> None:
+        async with world(home, upstream, PROJECTS + model("m", "instant")) as here:
+            answer = await here.gateway.handle(ask("m", **claimed))  # type: ignore[arg-type]
+            row = here.row(answer.call_id)
+            assert (row["team"], row["cost_centre"]) == (team, cost_centre)
+            refused = ask("m", project="tariff")
+            with pytest.raises(AuthRefused, match="team 'pricing' may not use"):
+                await here.gateway.handle(refused)
+            assert here.row(refused.call_id)["team"] == "pricing"
 
     asyncio.run(run())

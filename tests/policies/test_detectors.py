@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from corpuskit import CHECKSUMS, corpus, key, kinds, measured
+from corpuskit import CHECKSUMS, CORPUS, corpus, key, kinds, measured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from steering import ATTACKS, BENIGN, SUBTLE
@@ -30,6 +30,14 @@ def test_recall_and_precision_on_the_corpus() -> None:
         assert score.wanted >= 20, f"{name} has {score.wanted} labels"
         assert score.recall >= (0.98 if name in CHECKSUMS else 0.90), f"{name}: recall {score.recall:.3f}"
         assert score.precision >= 0.95, f"{name}: precision {score.precision:.3f}"
+
+
+def test_the_corpus_is_what_its_maker_writes() -> None:
+    import json
+
+    from make_corpus import lines
+
+    assert [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()] == lines()
 
 
 def test_the_corpus_is_labelled_where_it_says() -> None:

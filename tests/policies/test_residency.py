@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from faults import FaultServer
 from gatewaykit import ask, model, world
 
-from aiplat_lab.core.errors import ProviderError, ResidencyRefused
-from aiplat_lab.core.settings import Home
+from aiplat_lab.core.errors import ConfigError, ProviderError, ResidencyRefused
+from aiplat_lab.core.settings import Home, parse
 
 TEAM = '[teams.risk]\nresidency = ["uk", "eu"]\n'
 
@@ -68,3 +70,78 @@ def test_a_cached_answer_from_elsewhere_is_not_given(home: Home, upstream: Fault
     both = model("m", 'echo@us, region = "us"', "echo@uk")
     asyncio.run(run(both, "us"))
     asyncio.run(run(TEAM + both, "uk"))
+
+
+RULES = """
+[teams.risk]
+residency = ["uk", "eu"]
+[projects.churn]
+team = "risk"
+residency = ["uk"]
+[[residency]]
+prompt = "triage"
+regions = ["eu"]
+[[residency]]
+tag = "data=pii"
+regions = ["uk"]
+"""
+PLACES = model("m", 'echo@us, region = "us"', 'echo@eu, region = "eu"', "echo@uk")
+
+
+@pytest.mark.parametrize(
+    ("who", "region"),
+    [
+        ({}, "us"),
+        ({"team": "risk"}, "eu"),
+        ({"team": "risk", "project": "churn"}, "uk"),
+        ({"project": "churn"}, "uk"),
+        ({"prompt_name": "triage"}, "eu"),
+        ({"tags": {"data": "pii"}}, "uk"),
+        ({"tags": {"data": "open"}}, "us"),
+        ({"team": "risk", "tags": {"data": "pii"}}, "uk"),
+        ({"team": "risk", "prompt_name": "triage"}, "eu"),
+    ],
+)
+def test_all_rules_that_fit_are_intersected(home: Home, upstream: FaultServer, who: dict[str, Any], region: str) -> None:
+    async def run() -> None:
+        async with world(home, upstream, RULES + PLACES) as here:
+            answer = await here.gateway.handle(ask("m", **who))
+            assert answer.region == region and here.row(answer.call_id)["region"] == region
+            assert len(here.upstream.requests) == 1
+
+    asyncio.run(run())
+
+
+def test_rules_without_a_common_region_refuse_and_say_which(home: Home, upstream: FaultServer) -> None:
+    async def run() -> None:
+        async with world(home, upstream, RULES + PLACES) as here:
+            request = ask("m", project="churn", prompt_name="triage")
+            with pytest.raises(ResidencyRefused, match="no region in common") as caught:
+                await here.gateway.handle(request)
+            for rule in ("teams.risk.residency (eu, uk)", "projects.churn.residency (uk)", "residency[0] (eu)"):
+                assert rule in str(caught.value)
+            assert "residency[1]" not in str(caught.value)
+            assert here.row(request.call_id)["status"] == "refused" and here.upstream.requests == []
+
+    asyncio.run(run())
+
+
+def test_a_key_binds_what_its_holder_cannot_leave_out(home: Home, upstream: FaultServer) -> None:
+    """The team and project of a key hold; a prompt and tags are what the caller says they are, and can only narrow."""
+
+    async def run() -> None:
+        async with world(home, upstream, RULES + PLACES) as here:
+            key = here.gateway.keys.create(project="churn").key
+            for claimed in ({}, {"team": "free"}, {"project": "other"}):
+                answer = await here.gateway.handle(ask("m", key_id=key.id, **claimed))
+                assert answer.region == "uk"
+            assert await here.gateway.count_tokens(replace(ask("m", key_id=key.id), model="claude/echo")) == 2
+            with pytest.raises(ResidencyRefused):
+                await here.gateway.count_tokens(ask("m", key_id=key.id, prompt_name="triage"))
+
+    asyncio.run(run())
+
+
+def test_a_rule_without_regions_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"residency\[0\]\.regions is empty"):
+        parse('[[residency]]\nteam = "risk"\nregions = []\n')

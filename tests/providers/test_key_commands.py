@@ -18,6 +18,8 @@ from aiplat_lab.core.settings import parse, secret
 from aiplat_lab.providers import _keys
 from aiplat_lab.providers._keys import KeptKey, token_of
 
+LONG_S = 100_000
+"""How long a token lasts here, so that a slow machine is no matter."""
 REPLY = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}]}
 
 
@@ -79,15 +81,15 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     ("text", "value", "left_s"),
     [
         ("plain-key", "plain-key", None),
-        ('{"access_token": "t", "expires_in": 100}', "t", 100),
-        (json.dumps({"accessToken": "t", "expires_on": int(time.time() + 100)}), "t", 100),
+        ('{"access_token": "t", "expires_in": 100000}', "t", LONG_S),
+        (json.dumps({"accessToken": "t", "expires_on": int(time.time() + LONG_S)}), "t", LONG_S),
         ('{"token": "t", "expiry": "2999-01-01T00:00:00Z"}', "t", 3e10),
         ('{"status": {"token": "t", "expirationTimestamp": "2999-01-01T00:00:00+00:00"}}', "t", 3e10),
         ('{\n "AccessKeyId": "A",\n "SecretAccessKey": "S"}', '{"AccessKeyId":"A","SecretAccessKey":"S"}', None),
         ('{"access_token": "t", "expiry": "soon"}', "t", None),
         ('{"access_token": "t", "expires_on": true}', "t", None),
         ("{broken", "{broken", None),
-        (jwt(time.time() + 100), None, 100),
+        (jwt(time.time() + LONG_S), None, LONG_S),
         ("ey.x.y", "ey.x.y", None),
     ],
 )

@@ -22,7 +22,7 @@ TABLES = """
 [providers.echo]
 kind = "words-echo"
 [models.echo]
-deployments = [{ provider = "echo", model = "words", input_usd_per_mtok = 1000000, output_usd_per_mtok = 2000000 }]
+deployments = [{ provider = "echo", model = "words", input_usd_per_mtok = 50000, output_usd_per_mtok = 100000 }]
 """
 
 
@@ -54,7 +54,7 @@ def test_the_provider_answers_streams_and_embeds(there: Served) -> None:
     answer = there.client.chat("one  two three", model="echo")
     assert (answer.text, answer.finish_reason) == ("one two three", "stop")
     assert answer.usage is not None
-    assert (answer.usage.input_tokens, answer.usage.output_tokens, str(answer.cost_usd)) == (3, 3, "9.000000000")
+    assert (answer.usage.input_tokens, answer.usage.output_tokens, str(answer.cost_usd)) == (3, 3, "0.450000000")
     with there.client.stream("one two", model="echo", cache="off") as chunks:
         assert list(chunks) == ["one ", "two "]
     assert there.client.embed(["a b", "c"], model="echo").embeddings == ((2.0,), (1.0,))

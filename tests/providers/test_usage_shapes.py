@@ -178,3 +178,24 @@ def test_units_and_tiers_survive_our_own_wire() -> None:
     usage = Usage(input_tokens=5, cache_write_tokens=3, cache_write_1h_tokens=2, other={"web_searches": 1}, service_tier="flex")
     again = Response.from_json(json.loads(json.dumps(Response(text="x", usage=usage).to_json())))
     assert again.usage == usage
+
+
+def test_gemini_tells_pictures_and_sound_apart() -> None:
+    from aiplat_lab.providers import _gemini_wire
+
+    usage = _gemini_wire.read_usage(
+        {"promptTokenCount": 100, "candidatesTokenCount": 1300, "totalTokenCount": 1400, "trafficType": "ON_DEMAND",
+         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 60}, {"modality": "AUDIO", "tokenCount": 40}],
+         "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]}
+    )  # fmt: skip
+    assert usage is not None
+    assert (usage.other, usage.service_tier) == ({"input_audio_tokens": 40, "output_image_tokens": 1290}, "on_demand")
+
+
+def test_responses_are_counted_by_the_same_reader() -> None:
+    from aiplat_lab.providers import _responses_wire
+
+    items = [{"type": "web_search_call", "action": {"type": "open_page"}}, {"type": "web_search_call", "action": {"type": "search"}}]
+    usage = _responses_wire.read_usage({"input_tokens": 10, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 4}}, items)
+    assert usage == Usage(input_tokens=6, cache_read_tokens=4, output_tokens=5, other={"web_searches": 1})
+    assert _responses_wire.read_usage({"input_tokens": -1, "output_tokens": 5}) is None

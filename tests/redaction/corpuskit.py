@@ -218,7 +218,7 @@ def corpus() -> Iterator[Line]:
     for line in CORPUS.read_text(encoding="utf-8").splitlines():
         data = json.loads(line)
         labels = [tuple(label) for label in data["labels"]]
-        text, shift, done = "", 0, 0
+        text, done = "", 0
         made: list[tuple[int, int, str]] = []
         source = data["text"]
         moved = []
@@ -231,7 +231,6 @@ def corpus() -> Iterator[Line]:
             moved.append((match.end(), len(text) - match.end()))
         text += source[done:]
         for start, end, name in labels:
-            shift = max((by for at, by in moved if at <= start), key=lambda by: by, default=0) if moved else 0
             shift = next((by for at, by in reversed(moved) if at <= start), 0)
             made.append((start + shift, end + shift, name))
         yield Line(text, tuple(sorted(made)), data["kind"])

@@ -13,7 +13,21 @@ from aiplat_lab.core.settings._parts import (
     RetentionSettings,
     TelemetrySettings,
 )
-from aiplat_lab.core.settings._place import Environment, Home, Secret, data_folder, enter, environment, secret, shipped
+from aiplat_lab.core.settings._place import (
+    Environment,
+    Home,
+    data_folder,
+    dotenv,
+    enter,
+    environment,
+    forget_in_keyring,
+    given,
+    keep_in_keyring,
+    open_key_files,
+    present,
+    secret,
+    shipped,
+)
 from aiplat_lab.core.settings._providers import (
     BUILT_IN_MODELS,
     BUILT_IN_PROVIDERS,
@@ -33,6 +47,7 @@ from aiplat_lab.core.settings._rules import (
     ResidencySettings,
     TeamSettings,
 )
+from aiplat_lab.core.settings._vault import Secret, Vault
 
 __all__ = [
     "BUDGET_SCOPES",
@@ -60,10 +75,17 @@ __all__ = [
     "Settings",
     "TeamSettings",
     "TelemetrySettings",
+    "Vault",
     "data_folder",
+    "dotenv",
     "enter",
     "environment",
+    "forget_in_keyring",
+    "given",
+    "keep_in_keyring",
+    "open_key_files",
     "parse",
+    "present",
     "secret",
     "shipped",
 ]

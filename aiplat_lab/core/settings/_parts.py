@@ -16,6 +16,8 @@ class GatewaySettings:
     """The loopback HTTP port for SDKs; 0 takes a free one."""
     host: str = "127.0.0.1"
     """The address to listen on. Any but a loopback one is refused until there is a virtual key."""
+    names: tuple[str, ...] = ()
+    """Further names under which others reach it, such as `ai.example.org` or `127.0.0.1:9000` through a tunnel."""
     idle_s: float = 3600.0
     """Seconds without a client after which the gateway stops; 0 never stops it, and a schedule that is switched on keeps it."""
     durability: Literal["process", "power"] = "process"
@@ -39,7 +41,7 @@ class CacheSettings:
     enabled: bool = True
     """Whether identical requests may be answered from the ledger."""
     ttl_s: float = 30 * 86_400.0
-    """Seconds for which an answer stays valid."""
+    """Seconds for which an answer stays valid; 0 keeps none."""
     max_mb: int = 64
     """The most memory that kept answers take, in megabytes; older ones are read from the ledger."""
     shared: bool = False
@@ -48,7 +50,7 @@ class CacheSettings:
     """Whether a question that means the same may be answered too, within the guards that `docs/gateway.md` names."""
     semantic_model: str = "minilm"
     """The model that compares questions."""
-    semantic_threshold: float = 0.97
+    semantic_threshold: float = 0.9
     """The least cosine similarity of two questions that count as the same."""
 
 

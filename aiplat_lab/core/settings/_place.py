@@ -11,35 +11,18 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from aiplat_lab.core.errors import ConfigError
+from aiplat_lab.core.errors import ConfigError, UsageError
 from aiplat_lab.core.settings._all import SETTINGS_FILE, Settings
 from aiplat_lab.core.settings._read import parse
+from aiplat_lab.core.settings._vault import Secret, Vault
 from aiplat_lab.core.types import Attribution
 
+_SERVICE = "aiplat"
+"""The service under which provider keys stand in a keyring."""
 _COMMAND_S = 30.0
 """The longest that a key's command may take."""
-
-
-class Secret:
-    """A text that prints as `***`; `reveal` is called at the last moment, in a provider."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The text itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "***"
-
-    __str__ = __repr__
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +60,11 @@ class Home:
     def log_file(self) -> Path:
         """`gateway.log`."""
         return self.path / "gateway.log"
+
+    @property
+    def vault(self) -> Vault:
+        """The provider keys that are kept encrypted in this home."""
+        return Vault(self.path / "vault.json", keys=_master_keys())
 
     @property
     def gateway_lock(self) -> Path:
@@ -145,6 +133,15 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "aiplat-lab"
 
 
+def _master_keys() -> Path:
+    """The folder of the vaults' master keys: never inside a home, so that a copy of the home alone opens nothing."""
+    if own := os.environ.get("AIPLAT_VAULT_KEYS"):
+        return Path(own).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA", "~")).expanduser() / "aiplat-lab" / "keys"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "aiplat-lab" / "keys"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """What the environment says, read once."""
@@ -168,7 +165,7 @@ def environment() -> Environment:
     except (KeyError, OSError):
         user = ""
     return Environment(
-        home=Home(Path(get("AIPLAT_HOME") or data_folder()).expanduser().absolute()),
+        home=_own_home(),
         gateway=(get("AIPLAT_GATEWAY") or "").rstrip("/"),
         key=Secret(get("AIPLAT_KEY") or ""),
         attribution=Attribution(
@@ -194,7 +191,8 @@ def secret(reference: str) -> Secret:
     """The key that a reference names; called by a provider just before it is sent.
 
     Args:
-        reference: `keyring:NAME`, `env:NAME`, `file:PATH` or `command:PROGRAM …`; an empty text gives an empty secret.
+        reference: `vault:NAME`, `keyring:NAME`, `env:NAME`, `file:PATH` or `command:PROGRAM …`; an empty text gives an empty secret. The
+            vault is the one of the home that the environment names.
 
     Raises:
         ConfigError: nothing is there; the text says how to put it there and never holds the key.
@@ -212,11 +210,60 @@ def secret(reference: str) -> Secret:
             return Secret(Path(name).expanduser().read_text(encoding="utf-8").strip())
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the key file:{name} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+    if scheme == "vault":
+        return _own_home().vault.get(name)
     if scheme == "keyring":
         return _from_keyring(name)
     if scheme == "command":
         return _from_command(name)
-    raise ConfigError("a key must be a reference: keyring:NAME, env:NAME, file:PATH or command:PROGRAM …")
+    raise ConfigError("a key must be a reference: vault:NAME, keyring:NAME, env:NAME, file:PATH or command:PROGRAM …")
+
+
+def present(reference: str) -> bool:
+    """Whether a key's reference leads somewhere, as far as that is quick to tell: nothing slow is asked, and the vault not opened."""
+    scheme, _, name = reference.partition(":")
+    if scheme in {"keyring", "command"}:
+        return True
+    try:
+        if scheme == "vault":
+            return any(entry.name == name for entry in _own_home().vault.entries())
+        secret(reference)
+    except ConfigError:
+        return False
+    return True
+
+
+def open_key_files(settings: Settings) -> list[str]:
+    """The files of provider keys that others can read, each as a warning."""
+    found = []
+    for name, provider in settings.providers.items():
+        scheme, _, path = provider.api_key.partition(":")
+        if scheme == "file" and sys.platform != "win32":
+            try:
+                mode = Path(path).expanduser().stat().st_mode & 0o777
+            except OSError:
+                continue  # told when it is wanted
+            if mode & 0o077:
+                found.append(f"others can open the key file of providers.{name}, {path} (mode {mode:03o}): run `chmod 600 {path}`")
+    return found
+
+
+def given(name: str) -> Secret:
+    """A variable of this process's environment that holds a secret; empty where it is not set."""
+    return Secret(os.environ.get(name, ""))
+
+
+def _own_home() -> Home:
+    return Home(Path(os.environ.get("AIPLAT_HOME") or data_folder()).expanduser().absolute())
+
+
+def _keyring() -> tuple[Any, type[Exception]]:  # Any: an optional library, wanted for this kind of reference alone
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise ConfigError("the system's keyring needs the package keyring: pip install keyring") from None
+    return keyring, KeyringError
 
 
 def _from_command(line: str) -> Secret:
@@ -241,18 +288,69 @@ def _from_command(line: str) -> Secret:
 
 
 def _from_keyring(name: str) -> Secret:
+    keyring, failure = _keyring()
     try:
-        import keyring  # an optional library, wanted for this kind of reference alone
-        from keyring.errors import KeyringError
-    except ImportError:
-        raise ConfigError(f"keyring:{name} needs the package keyring: pip install keyring") from None
-    try:
-        value = keyring.get_password("aiplat", name)
-    except KeyringError as error:
+        value = keyring.get_password(_SERVICE, name)
+    except failure as error:
         raise ConfigError(f"the keyring cannot be read for {name!r}: {error}") from None
     if not value:
-        raise ConfigError(f"the keyring has no entry {name!r}: run `keyring set aiplat {name}`")
+        raise ConfigError(f"the keyring has no entry {name!r}: run `keyring set {_SERVICE} {name}`, or `aiplat keys adopt --to keyring`")
     return Secret(value)
+
+
+def keep_in_keyring(name: str, value: Secret) -> bool:
+    """Keeps a provider key in the system's keyring; gives whether there was one of that name.
+
+    Raises:
+        ConfigError: there is no keyring, or it keeps nothing.
+    """
+    keyring, failure = _keyring()
+    try:
+        known = bool(keyring.get_password(_SERVICE, name))
+        keyring.set_password(_SERVICE, name, value.reveal())
+        kept = keyring.get_password(_SERVICE, name) == value.reveal()
+    except (failure, RuntimeError) as error:
+        raise ConfigError(f"the keyring did not take the key {name!r}: {type(error).__name__}; leave out --to keyring") from None
+    if not kept:
+        raise ConfigError(f"the keyring did not keep the key {name!r}; leave out --to keyring")
+    return known
+
+
+def forget_in_keyring(name: str) -> None:
+    """Takes a provider key out of the system's keyring.
+
+    Raises:
+        ConfigError: there is no keyring, or no such key in it.
+    """
+    keyring, failure = _keyring()
+    try:
+        keyring.delete_password(_SERVICE, name)
+    except (failure, RuntimeError) as error:
+        raise ConfigError(f"the keyring has no entry {name!r} that can be removed: {type(error).__name__}") from None
+
+
+def dotenv(path: Path, name: str) -> tuple[Secret, int]:
+    """What a `.env` file sets a variable to, and the number of the line; an empty secret and 0 where it does not.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+    found, where = "", 0
+    for number, line in enumerate(lines, 1):
+        before, equals, value = line.strip().removeprefix("export ").partition("=")
+        if equals and before.strip() == name:
+            found, where = _unquoted(value.strip()), number
+    return Secret(found), where
+
+
+def _unquoted(value: str) -> str:
+    if value[:1] in ("'", '"'):
+        return value[1:].partition(value[0])[0]
+    return value.partition(" #")[0].strip()
 
 
 def shipped(*parts: str) -> Path:

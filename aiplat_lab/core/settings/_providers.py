@@ -18,7 +18,7 @@ class ProviderSettings:
     base_url: str = ""
     """Empty takes the kind's own address."""
     api_key: str = ""
-    """A reference, never the key itself: `keyring:NAME`, `env:NAME`, `file:PATH` or `command:PROGRAM …`."""
+    """A reference, never the key itself: `vault:NAME`, `keyring:NAME`, `env:NAME`, `file:PATH` or `command:PROGRAM …`."""
     region: str = ""
     """Where the provider computes: `uk`, `eu`, `us`, `local`, …; empty is what `docs/providers.md` says of its kind, else unknown."""
     timeout_s: float = 120.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -12,9 +13,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from aiplat_lab.core.errors import ConfigError, did_you_mean
 from aiplat_lab.core.settings._all import SETTINGS_FILE, Settings
 from aiplat_lab.core.settings._price_checks import check_prices
-from aiplat_lab.core.settings._providers import BUILT_IN_MODELS, BUILT_IN_PROVIDERS
+from aiplat_lab.core.settings._providers import BUILT_IN_MODELS, BUILT_IN_PROVIDERS, DeploymentSettings
 from aiplat_lab.core.settings._routes import check_routes
-from aiplat_lab.core.settings._rules import BUDGET_SCOPES, LIMIT_SCOPES
+from aiplat_lab.core.settings._rules import BUDGET_SCOPES, LIMIT_SCOPES, LimitSettings
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:  # Any: walks type annotations and TOML values
@@ -98,10 +99,10 @@ def _check(settings: Settings, source: str) -> None:
     """What one key alone cannot show: references between tables, key references, scopes, the time zone."""
     for name, provider in settings.providers.items():
         scheme = provider.api_key.partition(":")[0]
-        if provider.api_key and scheme not in {"keyring", "env", "file", "command"}:
+        if provider.api_key and scheme not in {"vault", "keyring", "env", "file", "command"}:
             raise ConfigError(
-                f"{source}: providers.{name}.api_key must be a reference, keyring:NAME, env:NAME, file:PATH or command:PROGRAM …, "
-                "never the key itself"
+                f"{source}: providers.{name}.api_key must be a reference, vault:NAME, keyring:NAME, env:NAME, file:PATH or "
+                "command:PROGRAM …, never the key itself"
             )
     for name, model in settings.models.items():
         if not model.deployments:
@@ -131,12 +132,54 @@ def _check_rules(settings: Settings, source: str) -> None:
         scopes = [name for name in BUDGET_SCOPES if getattr(budget, name)]
         if len(scopes) > 1:
             raise ConfigError(f"{source}: budgets[{index}] names {' and '.join(scopes)}; a budget has one scope at most")
-    for index, limit in enumerate(settings.limits):
-        scopes = [name for name in LIMIT_SCOPES if getattr(limit, name)]
-        if len(scopes) > 1:
-            raise ConfigError(f"{source}: limits[{index}] names {' and '.join(scopes)}; a limit has one scope at most")
+    _check_limits(settings, source)
+    _check_cache(settings, source)
+    for index, entry in enumerate(settings.residency):
+        if not entry.regions:
+            raise ConfigError(f"{source}: residency[{index}].regions is empty; name at least one region, such as uk")
     tags = [(f"budgets[{index}]", budget.tag) for index, budget in enumerate(settings.budgets)]
     tags += [(f"residency[{index}]", entry.tag) for index, entry in enumerate(settings.residency)]
     for where, tag in tags:
         if tag and not all(tag.partition("=")):
             raise ConfigError(f"{source}: {where}.tag is {tag!r}; write name=value")
+
+
+def _check_limits(settings: Settings, source: str) -> None:
+    for index, limit in enumerate(settings.limits):
+        scopes = [name for name in LIMIT_SCOPES if getattr(limit, name)]
+        if len(scopes) > 1:
+            raise ConfigError(f"{source}: limits[{index}] names {' and '.join(scopes)}; a limit has one scope at most")
+        _check_figures(f"{source}: limits[{index}]", limit)
+        if limit.rpm is limit.tpm is limit.parallel is None:
+            raise ConfigError(f"{source}: limits[{index}] limits nothing; give it rpm, tpm or parallel")
+    for name, model in settings.models.items():
+        for index, entry in enumerate(model.deployments):
+            _check_figures(f"{source}: models.{name}.deployments[{index}]", entry)
+    for name, team in settings.teams.items():
+        if not 0 < team.weight < math.inf:
+            raise ConfigError(f"{source}: teams.{name}.weight is {team.weight:g}; it must be a number above 0")
+    if not 0 <= settings.gateway.queue_s < math.inf:
+        raise ConfigError(f"{source}: gateway.queue_s is {settings.gateway.queue_s:g}; it must be 0 (nobody waits) or more seconds")
+
+
+def _check_figures(where: str, limit: LimitSettings | DeploymentSettings) -> None:
+    for name in ("rpm", "tpm", "parallel"):
+        value = getattr(limit, name)
+        if value is not None and value < 1:
+            raise ConfigError(
+                f"{where}.{name} is {value}; it must be 1 or more. Leave it out for no limit; to let nobody call, revoke keys."
+            )
+
+
+def _check_cache(settings: Settings, source: str) -> None:
+    cache = settings.cache
+    if not 0 <= cache.ttl_s < math.inf:
+        raise ConfigError(f"{source}: cache.ttl_s is {cache.ttl_s:g}; it must be 0 (nothing is kept) or more seconds")
+    if cache.max_mb < 0:
+        raise ConfigError(f"{source}: cache.max_mb is {cache.max_mb}; it must be 0 or more")
+    if not 0 < cache.semantic_threshold <= 1:
+        raise ConfigError(f"{source}: cache.semantic_threshold is {cache.semantic_threshold:g}; it must be above 0 and at most 1")
+    if cache.semantic and not settings.deployments(cache.semantic_model):
+        raise ConfigError(
+            f"{source}: cache.semantic_model {cache.semantic_model!r} is no model." + did_you_mean(cache.semantic_model, settings.models)
+        )

@@ -116,6 +116,14 @@ class LimitSettings:
     parallel: int | None = None
     """Calls at once."""
 
+    @property
+    def scope(self) -> tuple[str, str]:
+        """The kind of the scope and its name, such as `("team", "risk")`; `("everyone", "")` for all."""
+        for name in LIMIT_SCOPES:
+            if getattr(self, name):
+                return name, getattr(self, name)
+        return "everyone", ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedactionSettings:

@@ -11,7 +11,7 @@ from aiplat_lab.core.errors import QueryError, did_you_mean
 from aiplat_lab.ledger.views import _audit, _batches, _costs, _evals, _experiments, _money, _prompts, _schedules
 from aiplat_lab.ledger.views._view import FILTERS, Query, View
 
-__all__ = ["FILTERS", "VIEWS", "Query", "View", "find_view"]
+__all__ = ["FILTERS", "VIEWS", "Query", "View", "find_view", "of_calls"]
 
 VIEWS: Mapping[str, View] = {
     **_costs.VIEWS,
@@ -34,3 +34,9 @@ def find_view(name: str) -> View:
     if name not in VIEWS:
         raise QueryError(f"there is no view {name!r}.{did_you_mean(name, VIEWS)} There are {', '.join(VIEWS)}.")
     return VIEWS[name]
+
+
+def of_calls(name: str) -> bool:
+    """Whether a named view shows calls and nothing else, so that the filter `team` leaves those of one team."""
+    view = VIEWS.get(name)
+    return view is not None and view.source == "call_rows" and "team" in view.columns

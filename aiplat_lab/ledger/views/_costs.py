@@ -78,6 +78,14 @@ VIEWS: Mapping[str, View] = {
     "spend_by_project": View(_SPEND_DOC.format("project"), _spend_by("project")),
     "spend_by_model": View(_SPEND_DOC.format("requested model"), _spend_by("request_model", name="model")),
     "spend_by_user": View(_SPEND_DOC.format("user"), _spend_by("user_id")),
+    "cache_use": View(
+        "What the cache did, by team: calls that it answered, those of them that only meant the same, calls that it could not answer, "
+        "and what the answered ones would have cost in US dollars.",
+        "SELECT team, count(*) FILTER (cache = 'hit') AS hits, "
+        "count(*) FILTER (cache = 'hit' AND list_contains(coalesce(flags, []), 'semantic_hit')) AS semantic_hits, "
+        "count(*) FILTER (cache = 'miss') AS misses, coalesce(sum(baseline_cost_usd) FILTER (cache = 'hit'), 0) AS saved_usd "
+        "FROM calls WHERE cache IN ('hit', 'miss') GROUP BY team ORDER BY saved_usd DESC, hits DESC, team",
+    ),
     "breakdown": View(
         "What a page of costs needs, in one pass: for each day and team, each day and model, and each project (`kind` says which), "
         "cost in US dollars, calls, failed and refused calls, cache hits, what the cache saved, answered calls without a known "
@@ -129,13 +137,16 @@ VIEWS: Mapping[str, View] = {
         "(prompt_name)) ORDER BY kind, calls DESC, value",
     ),
     "cache_index": View(
-        "Answers that the exact cache may give again: complete, asked for with the cache on, and not answers from the cache "
-        "themselves; newest first.",
+        "Answers that the exact cache may give again: complete, asked for with the cache on, not answers from the cache "
+        "themselves, and younger than the last clearing of the cache; newest first.",
         "SELECT request_hash, team, call_id::VARCHAR AS call_id, response_hash, ended_at, surface, tags['epoch'] AS epoch, "
         "tags['draw'] AS draw FROM calls "
         "WHERE status = 'ok' AND cache = 'miss' AND request_hash IS NOT NULL AND response_hash IS NOT NULL "
         "AND (operation = 'embed' OR finish_reason IN ('stop', 'tool_calls')) AND list_has_all("
-        "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted'], coalesce(flags, [])) "
+        "['retried', 'no_price', 'no_usage', 'over_budget', 'over_reservation', 'max_tokens_fitted', "
+        "'cache_not_read', 'semantic_not_read'], coalesce(flags, [])) "
+        "AND NOT EXISTS (SELECT 1 FROM (SELECT coalesce(data->>'team', '') AS team, max(recorded_at) AS at FROM records "
+        "WHERE kind = 'cache_cleared' GROUP BY ALL) cleared WHERE cleared.at >= calls.started_at AND cleared.team IN ('', calls.team)) "
         "ORDER BY started_at DESC, seq DESC",
     ),
     "speed_by_deployment": View(
