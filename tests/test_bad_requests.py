@@ -61,7 +61,7 @@ def test_a_field_that_holds_something_else(place: Place, path: str, fields: dict
     assert answer.status == 400 and told in clear(answer.message)
     assert place.calls() == before + 1
     row = place.client.view_rows("recent_calls", limit=1)[0]
-    assert (row["status"], row["error_type"], row["team"], row["cost_usd"]) == ("refused", "usage_error", "risk", 0)
+    assert (row["status"], row["error_type"], row["team"], float(row["cost_usd"])) == ("refused", "usage_error", "risk", 0)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from aiplat_lab.ledger import VIEWS, of_calls
 
 ALL, NOBODY = "owner maintainer member auditor", ""
 CALLERS, READERS, KEEPERS = "owner maintainer member", "owner auditor", "owner maintainer"
+GEMINI = ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
 TABLE = {
     "POST /v1/chat/completions": CALLERS,
     "POST /v1/embeddings": CALLERS,
@@ -65,6 +66,13 @@ TABLE = {
     "POST /api/export": "owner",
     "POST /api/verify": READERS,
     "POST /api/stop": "owner",
+    **{f"POST /v1beta/models/{{model:.+}}:{verb}": CALLERS for verb in GEMINI},
+    "GET /v1beta/models": ALL,
+    "GET /v1beta/models/{model:.+}": ALL,
+    "GET /openapi.json": ALL,
+    "POST /api/import": "owner",
+    "GET /api/cache": "owner",
+    "POST /api/cache/clear": "owner",
     "GET /metrics": ALL,
     "GET /healthz": NOBODY,  # open to everybody, so no role is asked
 }
