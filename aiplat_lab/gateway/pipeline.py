@@ -70,6 +70,8 @@ class Gateway:
         check("transport", settings.transports())
         self._answered = [policy.answered for policy in self._policies if hasattr(policy, "answered")]
         self._filters = [policy.pieces for policy in self._policies if hasattr(policy, "pieces")]
+        self.budget = next(policy for policy in self._policies if isinstance(policy, Budget))
+        """The budgets and their counters."""
         self.limits = next(policy for policy in self._policies if isinstance(policy, Limits))
         """The limits and their queues."""
         self._route = Route(self._provider, settings=settings, prices=self._prices, gate=self.limits, clock=clock)
@@ -240,11 +242,6 @@ class Gateway:
     def breakers(self) -> list[dict[str, Any]]:
         """The deployments that failed lately, with the state of their breakers."""
         return self._route.breakers.describe()
-
-    @property
-    def budget(self) -> Budget:
-        """What keeps calls within their budgets."""
-        return next(policy for policy in self._policies if isinstance(policy, Budget))
 
     def budgets(self) -> list[dict[str, Any]]:
         """Every budget with what was spent and is held: the figures that enforcement uses; money as text."""

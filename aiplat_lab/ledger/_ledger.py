@@ -22,9 +22,7 @@ from aiplat_lab.core.types import Clock, utc_now
 from aiplat_lab.ledger.query import Params, arrow, check, dicts
 from aiplat_lab.ledger.rows import GENESIS, Prepared, Row, prepare_call, prepare_record, row_hash
 from aiplat_lab.ledger.snapshot import digest_of, export_statement, export_target, place, read_payload
-from aiplat_lab.ledger.spool import HELD as _HELD
-from aiplat_lab.ledger.spool import SEGMENT_BYTES as _SEGMENT_BYTES
-from aiplat_lab.ledger.spool import Durability, Spool, begin_line, held_line, lines, payload_line, row_line, segments
+from aiplat_lab.ledger.spool import HELD, SEGMENT_BYTES, Durability, Spool, begin_line, held_line, lines, payload_line, row_line, segments
 from aiplat_lab.ledger.store import Position, Store
 from aiplat_lab.ledger.verify import Anchor, Verification, verify
 from aiplat_lab.ledger.views import find_view
@@ -199,7 +197,7 @@ class Ledger:
                 if kind in kinds:
                     told(kind, row)
             spool = self._writing()
-            if spool.size > _SEGMENT_BYTES:
+            if spool.size > SEGMENT_BYTES:
                 self._next_segment()
         spool.sync()
         return receipt
@@ -256,7 +254,7 @@ class Ledger:
                 self._seq, self._hash = before
                 self._known.difference_update(new)
                 raise
-            if self._writing().size > _SEGMENT_BYTES:
+            if self._writing().size > SEGMENT_BYTES:
                 self._next_segment()
         self._writing().sync()
         return len(batch)
@@ -301,9 +299,9 @@ class Ledger:
 
     def _record_lost(self, row: dict[str, Any]) -> None:  # Any: canonical values
         ended = max(self._clock(), datetime.fromisoformat(row["started_at"]))
-        known = {key: value for key, value in row.items() if key not in ("kind", _HELD)}
-        if _HELD in row:
-            self.record("budget_booked", {"id": row["call_id"], "usd": row[_HELD]})
+        known = {key: value for key, value in row.items() if key not in ("kind", HELD)}
+        if HELD in row:
+            self.record("budget_booked", {"id": row["call_id"], "usd": row[HELD]})
         self.record("call", {**known, "status": "error", "error_type": GATEWAY_LOST, "error_message": _LOST_MESSAGE, "ended_at": ended})
 
     def _lost(self) -> list[dict[str, Any]]:  # Any: canonical values

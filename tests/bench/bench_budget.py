@@ -141,13 +141,13 @@ def hot_path(calls: int) -> None:
             ledger.begin(begin_row(call))
 
         async def through() -> float:
-            began = time.process_time()
+            began = time.thread_time()
             for call in made:
                 await policy.before(call)
                 call.deployment, call.attempts, call.cost_usd = call.deployments[0], 1, CALL
                 call.response = Response(usage=Usage(input_tokens=25, output_tokens=20), finish_reason="stop")
                 await policy.after(call)
-            return (time.process_time() - began) / calls * 1e6
+            return (time.thread_time() - began) / calls * 1e6
 
         print(f"before + after under 5 budgets: {asyncio.run(through()):.0f} us of CPU a call (bar 60)")
         for call in made:
