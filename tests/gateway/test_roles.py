@@ -66,13 +66,6 @@ TABLE = {
     "POST /api/export": "owner",
     "POST /api/verify": READERS,
     "POST /api/stop": "owner",
-    **{f"POST /v1beta/models/{{model:.+}}:{verb}": CALLERS for verb in GEMINI},
-    "GET /v1beta/models": ALL,
-    "GET /v1beta/models/{model:.+}": ALL,
-    "GET /openapi.json": ALL,
-    "POST /api/import": "owner",
-    "GET /api/cache": "owner",
-    "POST /api/cache/clear": "owner",
     "GET /metrics": ALL,
     "GET /healthz": NOBODY,  # open to everybody, so no role is asked
 }

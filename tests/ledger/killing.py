@@ -32,7 +32,7 @@ def writer(folder: str, seed: int) -> None:
     """Records without end from two threads and writes each receipt out; a third reads, which loads and checkpoints."""
     from ledgerkit import many_calls
 
-    _ledger._SEGMENT_BYTES = 60_000
+    _ledger.SEGMENT_BYTES = 60_000
     ledger = Ledger.open(Home(Path(folder)))
 
     def record(number: int) -> None:

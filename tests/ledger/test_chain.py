@@ -96,7 +96,7 @@ def test_an_empty_ledger_holds(home: Home) -> None:
 
 
 def test_the_chain_goes_on_over_restarts_and_segments(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiplat_lab.ledger._ledger._SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr("aiplat_lab.ledger._ledger.SEGMENT_BYTES", 2_000)
     last = None
     for _ in range(3):
         with Ledger.open(home) as ledger:

@@ -96,7 +96,7 @@ os._exit(9)
 
 
 def test_a_call_under_way_survives_the_sealing_of_its_segment(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiplat_lab.ledger._ledger._SEGMENT_BYTES", 3_000)
+    monkeypatch.setattr("aiplat_lab.ledger._ledger.SEGMENT_BYTES", 3_000)
     slow = a_call()
     with Ledger.open(home) as ledger:
         ledger.begin({"call_id": slow["call_id"], "started_at": slow["started_at"]})
@@ -108,7 +108,7 @@ def test_a_call_under_way_survives_the_sealing_of_its_segment(home: Home, monkey
 
 
 def test_a_clock_set_back_loses_and_doubles_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiplat_lab.ledger._ledger._SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr("aiplat_lab.ledger._ledger.SEGMENT_BYTES", 2_000)
     now = utc_now()
     for hours in (0, -1, -30):
         with Ledger.open(home, clock=lambda hours=hours: now + timedelta(hours=hours)) as ledger:
@@ -146,7 +146,7 @@ def test_a_payload_under_a_foreign_hash_is_found_too(home: Home) -> None:
 
 
 def test_an_erased_payload_is_gone_from_every_file_and_the_chain_holds(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiplat_lab.ledger._ledger._SEGMENT_BYTES", 20_000)
+    monkeypatch.setattr("aiplat_lab.ledger._ledger.SEGMENT_BYTES", 20_000)
     secret = os.urandom(2000).hex().encode()
     payloads = {digest(b'"%s"' % secret): b'"%s"' % secret}
     (name,) = payloads
