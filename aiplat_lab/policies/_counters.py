@@ -34,7 +34,7 @@ class Span:
     held: int = 0
     """The worst cases of the calls under way: what enforcement counts."""
     expected: int = 0
-    """What the calls under way will probably cost."""
+    """What the calls under way will probably cost; worked out when somebody looks."""
     alerted: float = 0.0
     """The highest share of the limit for which an alert was recorded."""
     waiting: int = 0
@@ -132,6 +132,12 @@ class Counters:
 
     def __bool__(self) -> bool:
         return bool(self._all) or bool(self._news)
+
+    def expect_nothing(self) -> None:
+        """Forgets what the calls under way were expected to cost."""
+        for counter in self._all:
+            for span in counter.spans.values():
+                span.expected = 0
 
     def rows(self) -> list[dict[str, Any]]:
         """Every budget in its present period."""

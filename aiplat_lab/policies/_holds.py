@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from aiplat_lab.core.types import Call, Deployment, Price
 from aiplat_lab.policies._counters import Counter, Span
-from aiplat_lab.policies._estimates import Answers, Size
+from aiplat_lab.policies._estimates import Answers
 from aiplat_lab.policies._worst import Worst
 
 GOOD_OUTPUT_TOKENS = 1024
@@ -27,7 +27,6 @@ class Part:
     worst: Worst
     nano: int = 0
     """What is held."""
-    expected: int = 0
 
     @property
     def free(self) -> int:
@@ -52,7 +51,6 @@ class Ask:
     bound: int
     inputs: Mapping[str, int]
     """Input tokens by deployment, where more is known than the bound for bytes."""
-    size: Size
     task: str
     answers: Answers | None
     limit_tokens: int | None
@@ -88,6 +86,8 @@ class Ask:
 class Hold:
     ask: Ask
     nano: int
+    tokens: int
+    """What it may write."""
     lease_ends: float
     """On the event loop's clock; after it the hold is released."""
     capped: bool

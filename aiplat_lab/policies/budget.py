@@ -93,6 +93,9 @@ class Budget:
 
     def counters(self) -> list[dict[str, Any]]:
         """Every budget with what it has spent and holds now; the figures that enforcement uses."""
+        self._counters.expect_nothing()
+        for hold in self._book.holds.values():
+            self._expect(hold)
         return self._counters.rows()
 
     async def before(self, call: Call) -> None:
@@ -130,6 +133,17 @@ class Budget:
         self._note(call, hold.ask)
         if self._book.waiting:
             self._admit_waiting()
+
+    def _expect(self, hold: Hold) -> None:
+        """Adds what a call under way will probably cost to what its budgets expect."""
+        ask = hold.ask
+        first = ask.priced[0][0]
+        wanted = ask.answers.mean if ask.answers is not None else _GUESSED_OUTPUT_TOKENS
+        asked = min(self._estimates.input_tokens(first.name, size_of(ask.call.request)), ask.inputs.get(first.name, ask.bound))
+        likely = min(hold.nano, ask.worst.likely(asked, min(wanted, hold.tokens)))
+        for part in ask.parts:
+            if part.counter.budget.provider in ("", first.provider):
+                part.span.expected += likely
 
     def would_pass(self, model: str, who: Attribution, *, input_tokens: int, output_tokens: int | None) -> dict[str, Any]:
         """Whether a call would be let in now, and how many tokens it might write; nothing is held or spent.
@@ -206,7 +220,7 @@ class Budget:
             full = (max(most) if most and not capped else max([ASSUMED_OUTPUT_TOKENS, *most])) * choices(request)
         task = task_of(request)
         answers = self._estimates.output(priced[0][0].name, task)
-        return Ask(call, tuple(parts), hard, priced, whole, bound, inputs, size_of(request), task, answers, limit, full, capped)
+        return Ask(call, tuple(parts), hard, priced, whole, bound, inputs, task, answers, limit, full, capped)
 
     def _only_priced(self, call: Call, hard: list[Counter], known: list[Deployment]) -> None:
         """Leaves out deployments whose cost nobody can know where a hard budget holds them; refuses when none is left."""
@@ -271,19 +285,13 @@ class Budget:
             _limit(call, tokens)
             if tokens < ask.full_tokens:
                 call.flags.append("max_tokens_fitted")
-        hold = Hold(ask, ask.worst.nano(tokens), _now() + _lease_s(call), capped)
+        hold = Hold(ask, ask.worst.nano(tokens), tokens, _now() + _lease_s(call), capped)
         if hold.nano:
             providers = {one.provider for one in call.deployments}
             self._ledger.hold(call.id, to_usd(hold.nano), provider=providers.pop() if len(providers) == 1 else "")
-        first = ask.priced[0][0]
-        wanted = ask.answers.mean if ask.answers is not None else _GUESSED_OUTPUT_TOKENS
-        asked = min(self._estimates.input_tokens(first.name, ask.size), ask.inputs.get(first.name, ask.bound))
-        likely = min(hold.nano, ask.worst.likely(asked, min(wanted, tokens)))
         for part in ask.parts:
             part.nano = hold.nano if part.worst is ask.worst else part.worst.nano(tokens)
-            part.expected = likely if part.counter.budget.provider in ("", first.provider) else 0
             part.span.held += part.nano
-            part.span.expected += part.expected
         self._book.holds[call.id] = hold
         call.state[self.name] = hold
         if call.request.stream:  # its headers are sent before it ends
@@ -307,13 +315,18 @@ class Budget:
             BudgetExceeded: it cannot fit even once every other call has ended.
         """
         full = ask.full_tokens
-        needed = [part.worst.nano(full) for part in ask.hard]
-        plenty = SHARE if ask.fits_itself else 1
-        if all(nano * plenty <= part.free for nano, part in zip(needed, ask.hard, strict=True)):
+        most_nano = ask.worst.nano(full)
+        fits = ask.fits_itself
+        plenty = most_nano * SHARE if fits else most_nano
+        for part in ask.hard:
+            if plenty > part.free and (part.worst is ask.worst or part.worst.nano(full) * (SHARE if fits else 1) > part.free):
+                break
+        else:
             return full
+        needed = [part.worst.nano(full) for part in ask.hard]
         self._sweep()
         tight = [part for nano, part in zip(needed, ask.hard, strict=True) if nano > part.free]
-        if not ask.fits_itself:
+        if not fits:
             if tight:
                 self._refuse_if_hopeless(ask, full)
             return None if tight else full
@@ -339,7 +352,6 @@ class Budget:
             self._book.holds.pop(call_id, None)
             for part in hold.ask.parts:
                 part.span.held -= part.nano
-                part.span.expected -= part.expected
 
     def _sweep(self) -> None:
         """Releases holds whose call should long have ended, so that none outlives its lease."""
@@ -436,7 +448,7 @@ class Budget:
         self._ended += 1
         if self._ended % _EVERY and ask.answers is not None and ask.answers.known >= _WELL_KNOWN:
             return
-        self._estimates.learn_input(name, ask.size, usage.total_input_tokens)
+        self._estimates.learn_input(name, size_of(call.request), usage.total_input_tokens)
         if call.request.operation == "chat":
             cut = hold.capped and call.response is not None and call.response.finish_reason == "length"
             self._estimates.learn_output(name, ask.task, usage.total_output_tokens * (2 if cut else 1))

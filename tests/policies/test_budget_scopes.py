@@ -456,6 +456,7 @@ def test_would_pass_says_what_would_happen(home: Home, upstream: FaultServer) ->
         holder = asyncio.create_task(here.gateway.handle(ask("m", "x", team="a", settings={"max_tokens": 60})))
         await asyncio.to_thread(upstream.wait_for, lambda: upstream.open_requests == 1)
         before = here.gateway.budgets()
+        assert 0 < Decimal(before[0]["expected_usd"]) <= Decimal(before[0]["held_usd"])
         assert would("m", who, input_tokens=100, output_tokens=70)["passes"] == "waits"
         assert here.gateway.budgets() == before and upstream.open_requests == 1
         holder.cancel()
