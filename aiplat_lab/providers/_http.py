@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from http.cookiejar import CookieJar
 from typing import Any, NamedTuple, Protocol
 
 import httpx
@@ -26,6 +25,14 @@ MAX_REPLY_BYTES = 256 * 1024 * 1024
 """The largest plain answer that is taken."""
 _MOST_URLS = 500
 """Addresses that are kept ready; a model's name is part of some, and callers choose it."""
+_SHORT_BYTES = 1_000_000
+"""A body that says it is no longer is read in one go."""
+_HEADERS = {
+    "Content-Type": "application/json",
+    "User-Agent": f"aiplat-lab/{VERSION}",
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip, deflate",
+}
 _DRAIN_S = 0.05
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PARTS = re.compile(r"[A-Za-z0-9/+=_.~-]{16,}")
@@ -99,9 +106,11 @@ class Endpoint:
         self.kept_headers = _references(name, settings.headers)
         """Headers whose values are references, read when they are sent."""
         plain = {header: value for header, value in settings.headers.items() if header not in self.kept_headers}
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"aiplat-lab/{VERSION}", **(headers or {}), **plain}
+        self._headers = {**_HEADERS, **(headers or {}), **plain}
+        connect = httpx.Timeout(None, connect=settings.connect_timeout_s)
+        self._extensions = {"timeout": connect.as_dict()}
         self._transport = transport
-        self._client: httpx.AsyncClient | None = None
+        self._open: httpx.AsyncBaseTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._urls: dict[str, httpx.URL] = {}
 
@@ -187,9 +196,9 @@ class Endpoint:
 
     async def aclose(self) -> None:
         """Closes all connections."""
-        client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.aclose()
+        transport, self._open = self._open, None
+        if transport is not None and self._loop is asyncio.get_running_loop():
+            await transport.aclose()
 
     async def key(self) -> str:
         """The key, read now; one that is slow to get is kept for a while.
@@ -227,27 +236,27 @@ class Endpoint:
             headers.update(self._sign(method, url, content or b"", key))
         if form is not None:
             del headers["Content-Type"]  # the form says its own, with its boundary
-            made = self.client().build_request(method, url, data=dict(form.fields), files={"file": (form.name, form.data)}, headers=headers)
+            made = httpx.Request(
+                method, url, data=dict(form.fields), files={"file": (form.name, form.data)}, headers=headers, extensions=self._extensions
+            )
             made.read()
             return made
-        return self.client().build_request(method, url, content=content, headers=headers)
+        return httpx.Request(method, url, content=content, headers=headers, extensions=self._extensions)
 
-    def client(self) -> httpx.AsyncClient:
-        """The shared client of the running loop."""
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """The shared transport of the running loop. It is asked without httpx's client: redirects, cookies and authentication, which
+        that adds, are not wanted here, and they take as long as all the rest."""
         loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
+        if self._open is None or self._loop is not loop:
             trust_env = self._base.host not in _LOOPBACK  # proxies and certificates of the organisation, for the world outside
             transport = self._transport
             if transport is None:
                 transport = find("transport", self.settings.transport or "aiohttp")(
                     secure=self._base.scheme == "https", trust_env=trust_env
                 )
-            timeout = httpx.Timeout(None, connect=self.settings.connect_timeout_s)
-            self._client = httpx.AsyncClient(
-                transport=transport, timeout=timeout, trust_env=trust_env, follow_redirects=False, cookies=_NoCookies()
-            )
+            self._open = transport
             self._loop = loop
-        return self._client
+        return self._open
 
 
 class _KeptHeader(NamedTuple):
@@ -264,13 +273,6 @@ def _references(name: str, headers: Mapping[str, str]) -> dict[str, _KeptHeader]
         if match:
             found[header] = _KeptHeader(match[1], KeptKey(name, match[2], needed=True, setting=f"headers.{header}"))
     return found
-
-
-class _NoCookies(CookieJar):
-    """Keeps nothing: what one caller's answer sets must not go out with the next one's request."""
-
-    def extract_cookies(self, response: Any, request: Any) -> None:  # Any: as the base class has it
-        """Does nothing."""
 
 
 async def drain(events: AsyncGenerator[Event, None]) -> None:
@@ -326,10 +328,10 @@ class _Exchange:
             self._secrets = tuple(referred.values())
             headers = {**(headers or {}), **referred}
         request = endpoint.build(method, path, body, self._key, headers, form)
-        client = endpoint.client()
+        transport = endpoint.transport()
         try:
             async with self._patience():
-                response = await client.send(request, stream=True)
+                response = await transport.handle_async_request(request)
         except TimeoutError:
             raise self._too_slow() from None
         except FAILURES as error:
@@ -343,6 +345,9 @@ class _Exchange:
 
     async def whole(self, response: httpx.Response) -> bytes:
         """The body."""
+        length = response.headers.get("content-length", "")
+        if length.isdecimal() and int(length) <= _SHORT_BYTES and "content-encoding" not in response.headers:
+            return await self._short(response)
         pieces, size = [], 0
         async with aclosing(self._pieces(response)) as source:
             async for piece in source:
@@ -351,6 +356,15 @@ class _Exchange:
                     raise bad_reply(self._where, f"more than {MAX_REPLY_BYTES} bytes")
                 pieces.append(piece)
         return b"".join(pieces)
+
+    async def _short(self, response: httpx.Response) -> bytes:
+        try:
+            async with self._patience():
+                return await response.aread()
+        except TimeoutError:
+            raise self._too_slow() from None
+        except FAILURES:
+            raise cut_off(self._where) from None
 
     async def events(self, response: httpx.Response, reader: Reader) -> AsyncGenerator[Event, None]:
         """The events of a stream, or one called `whole` where plain JSON came."""

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiplat_lab.core.errors import ConfigError
@@ -35,7 +36,7 @@ class Found(NamedTuple):
 class KeptKey:
     """The key that a reference of one provider leads to.
 
-    One from the environment or a file is read for each call; one from a keyring or a command is kept.
+    One from the environment is read for each call, one from a file when the file has changed; one from a keyring or a command is kept.
 
     Args:
         name: the provider's name under `[providers]`.
@@ -50,6 +51,7 @@ class KeptKey:
         self._reference = reference
         self._needed = needed
         self._kept: tuple[float, Secret] | None = None
+        self._file: tuple[tuple[int, int, int], Secret] | None = None
         self._asking: asyncio.Future[str] | None = None
 
     async def get(self) -> str:
@@ -64,6 +66,8 @@ class KeptKey:
                 example = f'api_key = "env:{self._name.upper().replace("-", "_")}_API_KEY"'
                 raise ConfigError(f"{self._name}: {SETTINGS_FILE} names no key: under [providers.{self._name}] write {example}")
             return ""
+        if reference.startswith("file:"):
+            return self._of_file(reference.removeprefix("file:"))
         if not reference.startswith(_SLOW):
             return self._checked(self._read(), ends=False).value
         if self._kept is not None and self._kept[0] > time.monotonic():
@@ -75,7 +79,18 @@ class KeptKey:
 
     def forget(self) -> None:
         """Makes the next call read the key anew."""
-        self._kept = None
+        self._kept = self._file = None
+
+    def _of_file(self, path: str) -> str:
+        """What a file holds, read again once the file is another one or was written to."""
+        try:
+            about = Path(path).expanduser().stat()
+        except OSError:
+            return self._checked(self._read(), ends=False).value  # which says what is wrong
+        state = (about.st_mtime_ns, about.st_size, about.st_ino)
+        if self._file is None or self._file[0] != state:
+            self._file = (state, Secret(self._checked(self._read(), ends=False).value))
+        return self._file[1].reveal()
 
     def _asked(self, asking: asyncio.Future[str]) -> None:
         self._asking = None

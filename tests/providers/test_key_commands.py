@@ -92,6 +92,9 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
         (jwt(time.time() + LONG_S), None, LONG_S),
         ("ey.x.y", "ey.x.y", None),
     ],
+    ids=[
+        *("plain", "length", "end", "iso-end", "nested-end", "aws", "no-end", "odd-end", "broken", "jwt", "no-jwt"),
+    ],  # the texts hold the time
 )
 def test_tokens_and_their_ends_are_found_in_what_commands_print(text: str, value: str | None, left_s: float | None) -> None:
     found = token_of(text)
