@@ -30,6 +30,8 @@ from aiplat_lab.ledger import Ledger
 logger = logging.getLogger(__name__)
 _LOCK_S = 0.5
 """How long a new process waits for the lock before it says that another one has it."""
+_GC_YOUNG = 20_000
+"""Objects made since the last look for rubbish: sixty calls at once keep some thousands alive, which is no reason to look."""
 _LOOK_S = 1.0
 """How often an idle gateway looks whether it may stop."""
 
@@ -104,6 +106,7 @@ async def _live(home: Home, settings: Settings, ledger: Ledger, lock: Lock, *, b
         write_address(home, door.address)
         _say_ready(home, door.address, background=background)
         gc.freeze()
+        gc.set_threshold(_GC_YOUNG, 20, 50)
         gc.enable()
         for name in (signal.SIGTERM, signal.SIGINT):
             _on_signal(name, door.stop)
