@@ -15,7 +15,7 @@ from aiplat_lab.core.types import Clock, Request, Response, utc_now
 from aiplat_lab.gateway.row import recorded
 from aiplat_lab.ledger import Ledger
 
-_MAX_CALLS = 20_000
+_MAX_CALLS = 8_000
 Twin: TypeAlias = Callable[[Request], Awaitable[tuple[Request, Callable[[Response], Response]]]]
 
 

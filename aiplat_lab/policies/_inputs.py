@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from aiplat_lab.core.types import Call, Deployment, Price, Request
 from aiplat_lab.policies._worst import REQUEST_TOKENS, message_bound
 
-_MOST_KNOWN = 20_000
+_MOST_KNOWN = 4_000
 _FIRST_HEADS, _LAST_HEADS = 2, 4
 """So many of a conversation's first and last beginnings are remembered."""
 

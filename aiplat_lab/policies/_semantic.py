@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from aiplat_lab.core.types import Json, Request, content_hash
 from aiplat_lab.policies._alike import MAX_BYTES, Marks, disagreement, marks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MAX_VECTORS = 20_000
 _LOOKED_AT = 8
 _TRANSPORT = frozenset({"model", "messages", "input", "contents", "stream", "stream_options"})
 _TOOLS = ("tools", "functions", "tool_choice", "function_call")
 
-Vector = NDArray[np.float32]
+Vector: TypeAlias = "NDArray[np.float32]"
 Key = tuple[str, str]
 """What an answer is kept under: a team, and a hash of what was asked."""
 
@@ -49,6 +50,8 @@ class _Shelf:
 
     def add(self, vector: Vector, facts: Marks, key: Key) -> None:
         """Puts a question at the end."""
+        import numpy as np  # 13 MB that only this cache needs
+
         count = len(self.keys)
         if count == len(self.vectors):
             self.vectors = np.concatenate([self.vectors, np.zeros((max(8, count), len(vector)), np.float32)])
@@ -97,6 +100,8 @@ class Meanings:
 
     def near(self, team: str, asked: Question, vector: Sequence[float]) -> list[Near]:
         """The questions that mean the same as far as the model and the guards can tell, the nearest first."""
+        import numpy as np  # 13 MB that only this cache needs
+
         shelf = self._shelves.get((team, asked.context))
         if shelf is None or shelf.vectors.shape[1] != len(vector):
             return []
@@ -112,6 +117,8 @@ class Meanings:
 
     def keep(self, team: str, asked: Question, vector: Sequence[float], key: Key) -> None:
         """Remembers a question that was answered."""
+        import numpy as np  # 13 MB that only this cache needs
+
         shelf = self._shelves.get((team, asked.context))
         if shelf is None or shelf.vectors.shape[1] != len(vector):  # another model embeds now
             self._count -= len(shelf.keys) if shelf is not None else 0
@@ -140,6 +147,8 @@ class Meanings:
 
 def unit(vector: Sequence[float]) -> Vector:
     """The vector with length 1."""
+    import numpy as np  # as above
+
     found = np.asarray(vector, dtype=np.float32)
     length = float(np.linalg.norm(found))
     return found / length if length else found
