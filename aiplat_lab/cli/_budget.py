@@ -10,6 +10,7 @@ from typing import Any
 from aiplat_lab.cli._frame import Commands, Parser, client_of, command, count, say, show
 from aiplat_lab.cli._gateway import budget_line
 from aiplat_lab.core.errors import UsageError
+from aiplat_lab.core.text import money
 from aiplat_lab.core.times import period_end, period_start
 from aiplat_lab.core.types import utc_now
 
@@ -78,6 +79,8 @@ def _one_call(arguments: argparse.Namespace, scopes: dict[str, str]) -> int:
         who["tags"] = {name: value}
     asked = {"model": arguments.model, "input_tokens": into, "output_tokens": out, "attribution": who}
     found = client_of(arguments).post("/api/budgets/what-if", asked)
+    if not arguments.json:
+        found |= {name: None if found.get(name) is None else money(found[name]) for name in ("needed_usd", "left_usd")}
     return show(arguments, [found])
 
 

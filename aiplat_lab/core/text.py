@@ -50,7 +50,7 @@ def table(rows: Sequence[Mapping[str, Any]], *, columns: Iterable[str] | None = 
     if not rows:
         return ""
     names = list(columns) if columns is not None else list(rows[0])
-    cells = [["–" if row.get(name) is None else str(row[name]) for name in names] for row in rows]
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
     right = [all(isinstance(row.get(name), int | float | Decimal | None) for row in rows) for name in names]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
 
@@ -58,6 +58,12 @@ def table(rows: Sequence[Mapping[str, Any]], *, columns: Iterable[str] | None = 
         return "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right, strict=True)).rstrip()
 
     return "\n".join([line(names), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def _cell(value: Any) -> str:  # Any: whatever a row holds
+    if value is None:
+        return "–"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def html_table(sentence: str, rows: Sequence[Mapping[str, Any]]) -> str:
