@@ -67,7 +67,7 @@ def _clear(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from aiplat_lab.observe import THRESHOLDS, cache_report
+    from aiplat_lab.observe.cache import THRESHOLDS, cache_report  # heavy
 
     rows = cache_report(
         client_of(arguments),

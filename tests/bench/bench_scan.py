@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from aiplat_lab.observe import scan  # noqa: E402
+from aiplat_lab.observe.scanning import scan  # noqa: E402
 
 CODE = """import os
 

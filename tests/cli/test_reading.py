@@ -165,7 +165,7 @@ def test_a_shared_gateway_is_asked_with_a_key(used: Line, busy: Served, monkeypa
     monkeypatch.setenv("AIPLAT_HOME", str(tmp_path / "elsewhere"))
     assert {row["team"] for row in used("calls", "--json").rows} == {"risk"}
     assert "priced" in {row["name"] for row in used("model", "list", "--json").rows}
-    used("sql", "SELECT 1").complains(1, "owner alone")
+    used("sql", "SELECT 1").complains(1, "auditor and owner keys")
     assert len(used("calls", "--home", str(busy.home.path), "--json").rows) == 3
     monkeypatch.setenv("AIPLAT_KEY", "aiplat-wrong-0123456789")
     used("calls").complains(1, "unknown", "aiplat keys create")

@@ -273,7 +273,7 @@ def test_an_interrupt_cancels_at_once_and_the_client_goes_on(place: Served, stre
 
 def test_a_cancelled_task_cancels_the_call(place: Served):
     async def run() -> float:
-        tasks = [asyncio.create_task(place.client.achat("hello", model="up/hang")) for _ in range(2)]
+        tasks = [asyncio.create_task(place.client.achat(f"hello {number}", model="up/hang")) for number in range(2)]
 
         async def read() -> None:
             async with place.client.astream("hello", model="up/endless-stream") as pieces:

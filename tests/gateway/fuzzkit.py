@@ -190,6 +190,7 @@ def _one(place: Served, key: str, session: Any, operation: Any, mode: Any, examp
 
 def raw(place: Served, data: bytes, *, more: bytes = b"", wait_s: float = 20.0) -> bytes:
     """What the gateway answers to these bytes until it closes or says nothing more for `wait_s` seconds."""
+    data = data.replace(b"Host: 127.0.0.1\r\n", b"Host: 127.0.0.1:%d\r\n" % host_of(place)[1])
     with socket.create_connection(host_of(place), timeout=wait_s) as line:
         got = b""
         try:

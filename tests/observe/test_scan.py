@@ -16,8 +16,8 @@ from corpuskit import key
 
 from aiplat_lab.cli import main
 from aiplat_lab.core.errors import UsageError
-from aiplat_lab.observe import scan
 from aiplat_lab.observe._scan_history import read_history
+from aiplat_lab.observe.scanning import scan
 
 OPENAI, ANTHROPIC, GITHUB, AWS = key("openai_key", 1), key("anthropic_key", 2), key("github_token", 3), key("aws_access_key", 4)
 PROMPT = "You are a careful assistant. Summarise the following text in three sentences and answer as JSON."

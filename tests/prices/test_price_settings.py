@@ -43,7 +43,7 @@ PRICED = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
         (entry(model="m", **PRICED) * 2, "prices[1] (model 'm') speaks of the same calls from the same day as prices[0]"),
         (entry(model="m", **PRICED) + entry(model="M", until="2026-01-01", discount=0.5), "prices[1] (model 'M') speaks of the same calls"),
         (entry(model="m", input_usd_per_mtok="free"), "prices[0].input_usd_per_mtok must be a number"),
-        (entry(model="m", input_usd_per_mtok=200_000, output_usd_per_mtok=1), "no price is above 100,000 US dollars"),
+        (entry(model="m", input_usd_per_mtok=20_000_000, output_usd_per_mtok=1), "no price is above 10,000,000 US dollars"),
         (entry(model="m", input_usd_per_mtok="nan").replace('"nan"', "nan"), "must be a number of 0 or more"),
         (entry(model="m") + 'other_usd = { "web searches" = 1 }', "'web searches' is no unit"),
         (entry(model="m") + "other_usd = { discount = 1 }", "'discount' is no unit"),

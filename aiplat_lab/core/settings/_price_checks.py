@@ -11,7 +11,7 @@ from aiplat_lab.core.settings._all import Settings
 from aiplat_lab.core.settings._parts import PriceSettings
 from aiplat_lab.core.settings._providers import DeploymentSettings
 
-DEAREST_USD = Decimal(10**5)
+DEAREST_USD = Decimal(10**7)
 """Beyond it a price is a slip of the pen, and a cost would not fit into its column."""
 _NOT_UNITS = frozenset({"discount", "cache_write_1h_usd_per_mtok"})
 _CLASSES = tuple(field.name for field in fields(PriceSettings) if field.name.endswith("_usd_per_mtok"))

@@ -13,7 +13,7 @@ from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.settings import ProviderSettings, Settings
 from aiplat_lab.core.types import Deployment, Usage, utc_now
 from aiplat_lab.observe._scan_history import read_history
-from aiplat_lab.observe._scan_read import FoundKey, read_file
+from aiplat_lab.observe._scan_read import FoundKey, decoded, read_file
 from aiplat_lab.observe._scan_walk import Walk
 from aiplat_lab.observe._scan_words import ADOPT
 from aiplat_lab.prices import Prices, cost
@@ -188,3 +188,6 @@ def _usd(model: str, tokens: int | None) -> Decimal | None:
         return None
     output = 0 if model.startswith("text-embedding-") else OUTPUT_TOKENS
     return cost(Usage(input_tokens=tokens * CALLS, output_tokens=output * CALLS), price)
+
+
+__all__ = ["CALLS", "OUTPUT_TOKENS", "Estimate", "Folder", "FoundKey", "Scan", "decoded", "next_step", "scan"]
