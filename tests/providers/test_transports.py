@@ -68,7 +68,7 @@ def test_the_gateways_setting_reaches_every_provider(tmp_path: Any, transport: s
         async with world(Home(tmp_path).create(), upstream, toml) as there:
             assert (await there.gateway.handle(ask("m", "hello"))).text == "hello"
             provider: Any = there.gateway._providers["up"]
-            return type(provider._endpoint.client()._transport).__module__.partition(".")[0]
+            return type(provider._endpoint.transport()).__module__.partition(".")[0]
 
     with FaultServer() as upstream:
         module = asyncio.run(inside(upstream))
@@ -89,7 +89,7 @@ def test_a_provider_may_have_a_transport_of_its_own() -> None:
         found = []
         for own in ("aiohttp", "httpx"):
             provider = make("groq", type("U", (), {"url": "http://127.0.0.1:9"})(), transport=own)
-            found.append(type(provider._endpoint.client()._transport).__name__)
+            found.append(type(provider._endpoint.transport()).__name__)
             await provider.aclose()
         return found
 
