@@ -13,6 +13,9 @@ from aiplat_lab.core.settings import Home, environment
 
 _M_ARENA_MAX = -8
 """The option of glibc's `mallopt` for the number of heaps."""
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+_LARGE_BYTES = 512 * 1024
+"""What is larger is given back at once: a sealed segment is read whole, and would leave a hole of its size in the heap."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,11 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _few_arenas() -> None:
-    """Keeps glibc from giving each thread a heap of its own, which a process of a few threads pays for with megabytes."""
+    """Keeps glibc from giving each thread a heap of its own and from keeping what is free: a process of a few threads pays for both
+    with tens of megabytes."""
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another C library has none
         if mallopt is not None:
             mallopt(_M_ARENA_MAX, 1)
+            mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+            mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
 
 
 if __name__ == "__main__":
