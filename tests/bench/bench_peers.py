@@ -240,10 +240,12 @@ async def many_callers(way: Way, callers: int, seconds: float, *, stream: bool) 
 
 
 async def soak(way: Way, calls: int) -> None:
-    """What the process holds after so many calls."""
+    """What the process holds after 10,000 and after so many calls."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         for start in range(0, calls, 64):
             await asyncio.gather(*(_call(session, way, start + number) for number in range(64)))
+            if start // 64 == 10_000 // 64:
+                way.note(memory_mib_after_10000=way.memory_mib())
     way.note(**{f"memory_mib_after_{calls}": way.memory_mib()})
 
 
