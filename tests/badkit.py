@@ -24,12 +24,14 @@ CANARIES = (GOOD, WRONG)
 SETTINGS = """
 default_model = "fine"
 [providers.up]
+breaker_failures = 0
 kind = "openai"
 base_url = "{url}/v1"
 api_key = "file:{keys}/good"
 region = "uk"
 retries = 0
 [providers.brief]
+breaker_failures = 0
 kind = "openai"
 base_url = "{url}/v1"
 api_key = "file:{keys}/good"
@@ -37,6 +39,7 @@ timeout_s = 1.0
 read_timeout_s = 0.5
 retries = 0
 [providers.claude]
+breaker_failures = 0
 kind = "anthropic"
 base_url = "{url}"
 api_key = "file:{keys}/good"
@@ -44,19 +47,23 @@ timeout_s = 1.0
 read_timeout_s = 0.5
 retries = 0
 [providers.again]
+breaker_failures = 0
 kind = "openai"
 base_url = "{url}/v1"
 api_key = "file:{keys}/good"
 retries = 1
 [providers.wrong]
+breaker_failures = 0
 kind = "openai"
 base_url = "{url}/v1"
 api_key = "file:{keys}/wrong"
 [providers.nokey]
+breaker_failures = 0
 kind = "openai"
 base_url = "{url}/v1"
 api_key = "env:AIPLAT_TEST_KEY_THAT_IS_NOT_SET"
 [providers.down]
+breaker_failures = 0
 kind = "openai"
 base_url = "http://127.0.0.1:9/v1"
 retries = 1
