@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiplat_lab.cli._frame import Commands, Parser, client_of, command, count, say, show
+from aiplat_lab.cli._frame import Commands, Parser, client_of, command, count, say, share, show
 from aiplat_lab.client import connect
 from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.settings import Home
@@ -49,19 +49,9 @@ def add(commands: Commands) -> None:
     saved.add_argument("--evalset", default=_EVALSET, metavar="NAME|PATH", help=f"the questions (default: {_EVALSET})")
     saved.add_argument("--prompt", metavar="NAME|FILE", help="how to ask (default: the evalset's own, where it is shipped)")
     saved.add_argument("--scorer", metavar="SPEC", help="what a right answer is (default: the prompt's or the evalset's)")
-    saved.add_argument("--again", type=_share, default=0.3, help="the share of questions that come a second time (default: 0.3)")
+    saved.add_argument("--again", type=share, default=0.3, help="the share of questions that come a second time (default: 0.3)")
     saved.add_argument("--limit", type=count, metavar="N", help="the longest answer that the routed side asks for, in tokens")
-    saved.add_argument("--margin", type=_share, default=0.15, help="how much worse still counts as equal; 0.05 is 5 points (default: 0.15)")
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
+    saved.add_argument("--margin", type=share, default=0.15, help="how much worse still counts as equal; 0.05 is 5 points (default: 0.15)")
 
 
 def _savings(arguments: argparse.Namespace) -> int:

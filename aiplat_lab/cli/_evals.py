@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiplat_lab.cli._frame import Commands, Parser, client_of, command, say, show
+from aiplat_lab.cli._frame import Commands, Parser, client_of, command, say, share, show
 from aiplat_lab.core.errors import AiplatError, UsageError
 from aiplat_lab.core.text import money, table
 
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
         "--run-now", metavar="EVALSET", help="evaluate this evalset first, with the options of `aiplat eval run`, and judge that"
     )
     gate.add_argument("--baseline", required=True, metavar="NAME", help="the baseline, or the run to compare with")
-    gate.add_argument("--margin", type=_share, default=0.05, help="how much worse still passes; 0.05 is 5 points (default: 0.05)")
+    gate.add_argument("--margin", type=share, default=0.05, help="how much worse still passes; 0.05 is 5 points (default: 0.05)")
     gate.add_argument("--common", action="store_true", help="compare the common ids of two different evalsets")
     gate.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     gate.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown")
@@ -69,7 +69,7 @@ def _show_and_compare(actions: Commands) -> None:
         "--scorer", action="append", metavar="NAME", help="a scorer that both have; may be repeated (default: the main one)"
     )
     compare.add_argument(
-        "--margin", type=_share, default=0.0, help="how much worse still counts as not worse; 0.05 is 5 points (default: 0)"
+        "--margin", type=share, default=0.0, help="how much worse still counts as not worse; 0.05 is 5 points (default: 0)"
     )
     compare.add_argument("--slices", action="store_true", help="compare each slice as well")
     compare.add_argument("--common", action="store_true", help="compare the common ids of two different evalsets")
@@ -92,16 +92,6 @@ def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1; 0.05 is 5 points")
-    return value
 
 
 def _usd(text: str) -> Decimal:

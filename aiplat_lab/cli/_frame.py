@@ -94,6 +94,17 @@ def seconds(text: str) -> float:
     return found
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1; 0.05 is 5 points")
+    return value
+
+
 def filters_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The filters that were given, as a named view takes them."""
     names = ("since", "until", "team", "project", "model", "status", "surface")

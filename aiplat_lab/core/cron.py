@@ -31,7 +31,6 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _LONGEST = 200
 _PART = re.compile(r"(?P<first>\*|[0-9a-z]+)(?:-(?P<last>[0-9a-z]+))?(?:/(?P<step>[0-9]+))?")
-_MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _NEVER_DAYS = 366 * 9
 """The 29th of February is at most eight years away."""

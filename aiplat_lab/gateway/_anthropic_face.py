@@ -31,6 +31,7 @@ from aiplat_lab.gateway._door import (
     send_events,
     wanted,
 )
+from aiplat_lab.gateway.tools import arguments_of
 
 MESSAGES = "anthropic.messages"
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -305,20 +306,12 @@ def _whole(asked: Request, response: Response) -> dict[str, Json]:
     content: list[dict[str, Json]] = [{"type": "text", "text": response.text}] if response.text or not response.tool_calls else []
     for call in response.tool_calls:
         function = call.get("function") or {}
-        content.append({"type": "tool_use", "id": call.get("id", ""), "name": function.get("name", ""), "input": _arguments(function)})
+        content.append({"type": "tool_use", "id": call.get("id", ""), "name": function.get("name", ""), "input": arguments_of(function)})
     return {
         **_message(asked, response.response_model, response.usage),
         "content": content,
         "stop_reason": _STOPS.get(response.finish_reason, "end_turn"),
     }
-
-
-def _arguments(function: Mapping[str, Json]) -> Json:
-    try:
-        found = json.loads(function.get("arguments") or "{}")
-    except ValueError:
-        return {"arguments": function.get("arguments")}
-    return found if isinstance(found, dict) else {"arguments": found}
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from aiplat_lab.gateway._door import (
     send_events,
 )
 from aiplat_lab.gateway._gemini_asked import camel, field_of
-from aiplat_lab.gateway.tools import merge_tool_calls
+from aiplat_lab.gateway.tools import arguments_of, merge_tool_calls
 
 GENERATE = "gemini.generate"
 EMBED = "gemini.embed"
@@ -300,12 +299,7 @@ def _said(text: str, calls: Sequence[Mapping[str, Json]]) -> list[dict[str, Json
 
 def _call(call: Mapping[str, Json]) -> dict[str, Json]:
     function = call.get("function") or {}
-    try:
-        arguments = json.loads(function.get("arguments") or "{}")
-    except (ValueError, TypeError, RecursionError):
-        arguments = None
-    arguments = arguments if isinstance(arguments, dict) else {"arguments": function.get("arguments")}
-    return {"functionCall": {"id": call.get("id", ""), "name": function.get("name", ""), "args": arguments}}
+    return {"functionCall": {"id": call.get("id", ""), "name": function.get("name", ""), "args": arguments_of(function)}}
 
 
 def _logprobs(found: Mapping[str, Json]) -> dict[str, Json]:

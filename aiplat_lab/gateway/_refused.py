@@ -11,7 +11,7 @@ from aiplat_lab.core.errors import AiplatError, CallRefused, LedgerError, UsageE
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Attribution, utc_now
 from aiplat_lab.gateway._door import MOST_NAME, Caller, Door, attribution
-from aiplat_lab.gateway.row import error_message, error_type
+from aiplat_lab.gateway.row import attributed, error_message, error_type
 
 _COUNTING = ("/count_tokens", ":countTokens")
 
@@ -34,12 +34,7 @@ async def note_refused(door: Door, request: web.Request, caller: Caller, error: 
         "ended_at": now,
         "operation": "embed" if "mbed" in request.path else "chat",
         "request_model": await _model(request),
-        "surface": who.surface,
-        "team": who.team or None,
-        "project": who.project or None,
-        "cost_centre": who.cost_centre or None,
-        "user_id": who.user_id or None,
-        "key_id": who.key_id or None,
+        **attributed(who),
         "status": "refused",
         "error_type": error_type(error),
         "error_message": error_message(error),
@@ -48,7 +43,6 @@ async def note_refused(door: Door, request: web.Request, caller: Caller, error: 
         "cost_usd": 0,
         "baseline_cost_usd": 0,
         "cache": "off",
-        "tags": dict(who.tags),
     }
     try:
         door.ledger.record("call", row)

@@ -26,7 +26,7 @@ def begin_row(call: Call) -> Row:
         "operation": request.operation,
         "request_model": request.model,
         "stream": request.stream,
-        **_who(request.attribution),
+        **attributed(request.attribution),
     }
 
 
@@ -150,7 +150,8 @@ def _answered(call: Call) -> Response | None:
     return Response(text="".join(call.partial)) if call.partial else None
 
 
-def _who(who: Attribution) -> Row:
+def attributed(who: Attribution) -> Row:
+    """Who pays for a call and where it came from, by column."""
     row: Row = {
         "surface": who.surface,
         "team": who.team or None,

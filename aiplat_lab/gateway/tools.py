@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,6 +23,16 @@ def merge_tool_calls(whole: list[dict[str, Any]], pieces: Iterable[Mapping[str, 
                 function["arguments"] += value.get("arguments") or ""
             elif key != "index" and value is not None:
                 call[key] = value
+
+
+def arguments_of(function: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a tool call, which are a JSON text in OpenAI's chat wire, as an object; what is none stands under `arguments`."""
+    text = function.get("arguments")
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, TypeError, RecursionError):
+        return {"arguments": text}
+    return found if isinstance(found, dict) else {"arguments": found}
 
 
 def replay(answer: Response) -> list[Chunk]:

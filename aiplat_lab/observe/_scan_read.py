@@ -20,7 +20,6 @@ _SCRIPTS = frozenset({".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".vue", ".sv
 _PROMPT_NAMES = ("prompt", "system", "content", "instruction", "template", "message", "question")
 _LONG_ENOUGH = 20
 """A shorter key gets no fingerprint, which could be found again by trying."""
-_MAX_NESTED = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

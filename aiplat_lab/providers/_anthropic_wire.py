@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
+from aiplat_lab.providers._chat_shape import joined
 from aiplat_lab.providers._openai_wire import count, is_count, most, output_limit
+from aiplat_lab.providers._wired import NotTranslatable, Sent
 
 MESSAGES = "anthropic.messages"
 DEFAULT_MAX_TOKENS = 4096
@@ -36,26 +38,10 @@ _EFFORT = {"minimal": "low", "none": "low"}
 _JSON_ONLY = "Answer with one JSON object and nothing else."
 
 
-class NotTranslatable(ValueError):
-    """A message holds what this format cannot say; the text says what."""
-
-
-class Body(NamedTuple):
-    """A body, and the names of settings that had to be left out."""
-
-    data: dict[str, Json]
-    ignored: tuple[str, ...]
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The flags that tell of what was left out."""
-        return tuple(f"ignored_{name}" for name in self.ignored)
-
-
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def body(request: Request, deployment: Deployment, *, stream: bool) -> Body:
+def body(request: Request, deployment: Deployment, *, stream: bool) -> Sent:
     """The body of a call: the caller's own where it is in this format, else translated.
 
     In a caller's own body only the model's name and a limit that a policy lowered in `request.settings` differ.
@@ -64,7 +50,7 @@ def body(request: Request, deployment: Deployment, *, stream: bool) -> Body:
         NotTranslatable: a message has a part that this format does not know.
     """
     if request.wire == MESSAGES and request.body is not None:
-        found = Body(dict(request.body), ())
+        found = Sent(dict(request.body), ())
         limit = output_limit(request.settings)
         if limit is not None:
             found.data["max_tokens"] = limit
@@ -85,7 +71,7 @@ def count_body(request: Request, deployment: Deployment) -> dict[str, Json]:
     return {name: value for name, value in body(request, deployment, stream=False).data.items() if name in wanted}
 
 
-def _translated(request: Request, deployment: Deployment) -> Body:
+def _translated(request: Request, deployment: Deployment) -> Sent:
     settings = {name: value for name, value in request.settings.items() if value is not None}
     data: dict[str, Json] = {name: value for name, value in settings.items() if name not in _MAPPED and name not in _NO_WORD}
     data["max_tokens"] = output_limit(settings) or deployment.max_output_tokens or DEFAULT_MAX_TOKENS
@@ -94,7 +80,7 @@ def _translated(request: Request, deployment: Deployment) -> Body:
     if any(system):
         data["system"] = "\n\n".join(text for text in system if text)
     data["messages"] = _messages(request.messages)
-    return Body(data, tuple(sorted(name for name in settings if name in _NO_WORD and not _says_nothing(name, settings[name]))))
+    return Sent(data, tuple(sorted(name for name in settings if name in _NO_WORD and not _says_nothing(name, settings[name]))))
 
 
 def _says_nothing(name: str, value: Json) -> bool:
@@ -148,18 +134,7 @@ def _tool_choice(choice: Json, parallel: Json) -> dict[str, Json] | None:
 
 def _messages(messages: Sequence[Message]) -> list[dict[str, Json]]:
     """The messages without the system's, neighbours of one role joined, tool results as the user's."""
-    made: list[dict[str, Json]] = []
-    for message in messages:
-        if message.role in {"system", "developer"}:
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
-        if not blocks:
-            continue
-        if made and made[-1]["role"] == role:
-            made[-1]["content"] = [*made[-1]["content"], *blocks]
-        else:
-            made.append({"role": role, "content": blocks})
+    made = joined(messages, _blocks)
     for one in made:
         if len(one["content"]) == 1 and set(one["content"][0]) == {"type", "text"}:
             one["content"] = one["content"][0]["text"]
@@ -296,7 +271,7 @@ class StreamReader:
         self.ended = False
         """Whether `message_stop` came, after which nothing follows."""
 
-    def read(self, event: Mapping[str, Json]) -> Chunk:
+    def read(self, event: Mapping[str, Json], name: str = "") -> Chunk:
         """What one event says. Each usage is the total so far, so the last one counts."""
         kind = event.get("type")
         text, reason, model = "", "", ""

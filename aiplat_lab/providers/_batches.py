@@ -12,7 +12,8 @@ from typing import Any
 
 from aiplat_lab.core.batches import BatchAnswer, BatchState
 from aiplat_lab.core.errors import ProviderError
-from aiplat_lab.core.types import Json, Response
+from aiplat_lab.core.types import Deployment, Json, Request, Response
+from aiplat_lab.providers._chat_shape import mapping
 from aiplat_lab.providers._failures import Where, bad_reply, failure, from_error_object, from_status
 from aiplat_lab.providers._http import Endpoint, Form
 from aiplat_lab.providers._openai_wire import count
@@ -51,8 +52,8 @@ class OpenAIBatches:
     async def state(self, remote_id: str, where: Where) -> BatchState:
         """How far it is."""
         data = _object(await self._endpoint.fetch("GET", f"/batches/{remote_id}"), where)
-        counts = _mapping(data.get("request_counts"))
-        errors = _mapping(data.get("errors")).get("data")
+        counts = mapping(data.get("request_counts"))
+        errors = mapping(data.get("errors")).get("data")
         said = [str(one.get("message", "")) for one in errors if isinstance(one, Mapping)] if isinstance(errors, Sequence) else []
         over = str(data.get("status")) in _OPENAI_OVER
         return BatchState(
@@ -80,8 +81,8 @@ class OpenAIBatches:
 
     def _answer(self, line: Mapping[str, Json], where: Where) -> BatchAnswer:
         call_id = str(line.get("custom_id", ""))
-        reply = _mapping(line.get("response"))
-        body = _mapping(reply.get("body"))
+        reply = mapping(line.get("response"))
+        body = mapping(reply.get("body"))
         status = reply.get("status_code")
         if line.get("error"):
             return BatchAnswer(call_id=call_id, error=from_error_object(where, line["error"]))
@@ -106,7 +107,7 @@ class AnthropicBatches:
     async def state(self, remote_id: str, where: Where) -> BatchState:
         """How far it is."""
         data = _object(await self._endpoint.fetch("GET", f"/v1/messages/batches/{remote_id}"), where)
-        counts = _mapping(data.get("request_counts"))
+        counts = mapping(data.get("request_counts"))
         failed = sum(count(counts.get(name)) for name in ("errored", "canceled", "expired"))
         return BatchState(over=data.get("processing_status") == "ended", done=count(counts.get("succeeded")), failed=failed)
 
@@ -121,15 +122,49 @@ class AnthropicBatches:
 
     def _answer(self, line: Mapping[str, Json], where: Where) -> BatchAnswer:
         call_id = str(line.get("custom_id", ""))
-        result = _mapping(line.get("result"))
+        result = mapping(line.get("result"))
         kind = str(result.get("type", ""))
         if kind == "succeeded":
-            message = _mapping(result.get("message"))
+            message = mapping(result.get("message"))
             return _read_answer(call_id, self._read(message), message, where)
         if kind == "errored":
-            error = _mapping(result.get("error"))
+            error = mapping(result.get("error"))
             return BatchAnswer(call_id=call_id, error=from_error_object(where, error.get("error") or error))
         return BatchAnswer(call_id=call_id, error=unanswered(where, kind or "unanswered"))
+
+
+class Batched:
+    """What a provider with a batch API adds to its chats.
+
+    Its class sets `batches` and `_batch_api` when it is made, and says in `_batch_body` what a call's body is.
+    """
+
+    batches: bool
+    """Whether the host has one."""
+    _name: str
+    _endpoint: Endpoint
+    _batch_api: OpenAIBatches | AnthropicBatches
+
+    def _batch_body(self, request: Request, deployment: Deployment) -> dict[str, Json]:
+        raise NotImplementedError
+
+    async def submit_batch(self, batch_id: str, requests: Sequence[Request], deployment: Deployment) -> str:
+        """Hands the requests in as one batch; gives its name there."""
+        bodies = {one.call_id: self._batch_body(one, deployment) for one in requests}
+        return await self._batch_api.submit(batch_id, bodies, self._endpoint.where(deployment.model))
+
+    async def batch_state(self, remote_id: str, deployment: Deployment) -> BatchState:
+        """How far the batch is."""
+        return await self._batch_api.state(remote_id, self._endpoint.where(deployment.model))
+
+    async def batch_answers(self, remote_id: str, deployment: Deployment) -> list[BatchAnswer]:
+        """What has come of a batch that is over."""
+        found = await self._batch_api.answers(remote_id, self._endpoint.where(deployment.model))
+        return [one.of(self._name, deployment.region) for one in found]
+
+    async def cancel_batch(self, remote_id: str, deployment: Deployment) -> None:
+        """Asks the provider to stop the batch."""
+        await self._batch_api.cancel(remote_id, self._endpoint.where(deployment.model))
 
 
 def unanswered(where: Where, why: str) -> ProviderError:
@@ -158,10 +193,6 @@ def _object(raw: bytes, where: Where) -> Mapping[str, Json]:
     if not isinstance(data, dict):
         raise bad_reply(where, f"a JSON {type(data).__name__} instead of an object", raw[:400])
     return data
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _text(data: Mapping[str, Json], name: str, where: Where) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
-from aiplat_lab.providers._chat_shape import Choice, body_of, event_of
+from aiplat_lab.providers._chat_shape import Choice, answer_of, body_of, event_of, joined, mapping
 from aiplat_lab.providers._openai_wire import CHAT, count, output_limit
 from aiplat_lab.providers._wired import NotTranslatable, Sent
 
@@ -45,7 +45,7 @@ def body(request: Request, deployment: Deployment) -> Sent:
         data = {name: value for name, value in request.body.items() if name not in {"model", "modelId", "stream"}}
         limit = output_limit(request.settings)
         if limit is not None:
-            data["inferenceConfig"] = {**_object(data.get("inferenceConfig")), "maxTokens": limit}
+            data["inferenceConfig"] = {**mapping(data.get("inferenceConfig")), "maxTokens": limit}
         return Sent(data)
     return _translated(request, deployment)
 
@@ -53,7 +53,7 @@ def body(request: Request, deployment: Deployment) -> Sent:
 def _translated(request: Request, deployment: Deployment) -> Sent:
     settings = {name: value for name, value in request.settings.items() if value is not None}
     ignored = {name for name in settings if name in _NO_WORD}
-    data: dict[str, Json] = {"messages": _messages(request.messages)}
+    data: dict[str, Json] = {"messages": joined(request.messages, _blocks)}
     system = [message.text() for message in request.messages if message.role in {"system", "developer"}]
     config: dict[str, Json] = {theirs: settings[ours] for ours, theirs in _SAME.items() if ours in settings}
     limit = output_limit(settings) or deployment.max_output_tokens
@@ -64,11 +64,11 @@ def _translated(request: Request, deployment: Deployment) -> Sent:
         config["stopSequences"] = [stop] if isinstance(stop, str) else list(stop)
     if config:
         data["inferenceConfig"] = config
-    shape = _object(settings.get("response_format"))
+    shape = mapping(settings.get("response_format"))
     if shape.get("type") == "json_object":
         system.append("Answer with one JSON object and nothing else.")
     elif shape.get("type") == "json_schema":
-        data["outputConfig"] = {"textFormat": _format(_object(shape.get("json_schema")))}
+        data["outputConfig"] = {"textFormat": _format(mapping(shape.get("json_schema")))}
     if any(system):
         data["system"] = [{"text": text} for text in system if text]
     tools, left_out = _tools(settings, request.messages)
@@ -90,7 +90,7 @@ def _format(named: Mapping[str, Json]) -> dict[str, Json]:
 
 def _more(settings: Mapping[str, Json], model: str) -> dict[str, Json]:
     """Fields that Bedrock hands to the model as they are, under the model's own names."""
-    made = dict(_object(settings.get("additional_model_request_fields")))
+    made = dict(mapping(settings.get("additional_model_request_fields")))
     effort = str(settings.get("reasoning_effort") or "")
     if "anthropic" in model:
         if settings.get("top_k") is not None:
@@ -115,7 +115,7 @@ def _tools(settings: Mapping[str, Json], messages: Sequence[Message]) -> tuple[d
     if choice == "required":
         config["toolChoice"] = {"any": {}}
     elif isinstance(choice, Mapping):
-        config["toolChoice"] = {"tool": {"name": _object(choice.get("function")).get("name")}}
+        config["toolChoice"] = {"tool": {"name": mapping(choice.get("function")).get("name")}}
     elif choice == "auto":
         config["toolChoice"] = {"auto": {}}
     return {"toolConfig": config}, {"tool_choice"} if choice == "none" else set()
@@ -129,23 +129,6 @@ def _tool(tool: Mapping[str, Json]) -> dict[str, Json]:
     return {"toolSpec": made | ({"description": function["description"]} if function.get("description") else {})}
 
 
-def _messages(messages: Sequence[Message]) -> list[dict[str, Json]]:
-    """The messages without the system's, neighbours of one role joined, tool results as the user's."""
-    made: list[dict[str, Json]] = []
-    for message in messages:
-        if message.role in {"system", "developer"}:
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
-        if not blocks:
-            continue
-        if made and made[-1]["role"] == role:
-            made[-1]["content"] += blocks
-        else:
-            made.append({"role": role, "content": blocks})
-    return made
-
-
 def _blocks(message: Message) -> list[dict[str, Json]]:
     if message.role == "tool":
         content = [{"text": message.text()}]
@@ -156,7 +139,7 @@ def _blocks(message: Message) -> list[dict[str, Json]]:
     else:
         blocks += [_part(part) for part in message.content or () if part.get("type") != "text" or part.get("text")]
     for call in message.extra.get("tool_calls") or ():
-        function = _object(call.get("function"))
+        function = mapping(call.get("function"))
         try:
             arguments = json.loads(function.get("arguments") or "{}")
         except (TypeError, ValueError):
@@ -173,7 +156,7 @@ def _part(part: Mapping[str, Json]) -> dict[str, Json]:
         image = part.get("image_url")
         format_, data = _data(str(image.get("url") if isinstance(image, Mapping) else image), _IMAGES)
         return {"image": {"format": format_, "source": {"bytes": data}}}
-    if kind == "file" and _object(part.get("file")).get("file_data"):
+    if kind == "file" and mapping(part.get("file")).get("file_data"):
         format_, data = _data(str(part["file"]["file_data"]), _FILES)
         return {"document": {"format": format_, "name": "document", "source": {"bytes": data}}}
     raise NotTranslatable(f"messages to this provider cannot hold a part of type {kind!r}; send it as text, image or file data")
@@ -193,7 +176,7 @@ def _data(url: str, known: Mapping[str, str]) -> tuple[str, str]:
 
 def read_usage(data: Json) -> Usage | None:
     """The five disjoint classes out of a `usage` object; None where it counts nothing. Input never includes cached tokens here."""
-    usage = _object(data)
+    usage = mapping(data)
     fresh, output = count(usage.get("inputTokens")), count(usage.get("outputTokens"))
     read, written = count(usage.get("cacheReadInputTokens")), count(usage.get("cacheWriteInputTokens"))
     if fresh + read + written + output == 0:
@@ -211,7 +194,7 @@ def read_usage(data: Json) -> Usage | None:
 
 def _served(usage: Usage | None, data: Mapping[str, Json]) -> Usage | None:
     """The usage with the tier that the answer says it was served in."""
-    tier = str(_object(data.get("serviceTier")).get("type") or "")
+    tier = str(mapping(data.get("serviceTier")).get("type") or "")
     if usage is None or not tier:
         return usage
     return replace(usage, service_tier=tier)
@@ -223,13 +206,9 @@ def finish(value: Json) -> str:
     return _STOP.get(text, text)
 
 
-def _object(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def read_reply(data: Mapping[str, Json], *, wire: str) -> Response | None:
     """What a reply says; None where it has no message to read. Arguments as for Gemini's."""
-    content = _object(_object(data.get("output")).get("message")).get("content")
+    content = mapping(mapping(data.get("output")).get("message")).get("content")
     if not isinstance(content, list):
         return None
     choice = Choice(finish_reason=finish(data.get("stopReason")))
@@ -239,20 +218,13 @@ def read_reply(data: Mapping[str, Json], *, wire: str) -> Response | None:
             used = block["toolUse"]
             function = {"name": used.get("name"), "arguments": json.dumps(used.get("input") or {})}
             choice.calls.append({"id": used.get("toolUseId"), "type": "function", "function": function})
-        thought = _object(_object(block.get("reasoningContent")).get("reasoningText"))
+        thought = mapping(mapping(block.get("reasoningContent")).get("reasoningText"))
         choice.reasoning += str(thought.get("text") or "")
     usage = _served(read_usage(data.get("usage")), data)
     own = dict(data) if wire == CONVERSE else None
     if wire == CHAT and choice.rich:
         own = body_of([choice], response_id="", model="", usage=usage)
-    return Response(
-        text=choice.text,
-        finish_reason=choice.finish_reason,
-        usage=usage,
-        body=own,
-        tool_calls=tuple(choice.calls),
-        flags=(*(() if choice.finish_reason else ("no_finish_reason",)), *(() if usage else ("no_usage",))),
-    )
+    return answer_of(choice, usage, body=own)
 
 
 class Stream:
@@ -274,14 +246,14 @@ class Stream:
         own: Mapping[str, Json] | None = {name: data} if self._wire == CONVERSE else None
         index = int(data.get("contentBlockIndex") or 0)
         if name == "contentBlockStart":
-            calls = self._call(index, _object(_object(data.get("start")).get("toolUse")))
+            calls = self._call(index, mapping(mapping(data.get("start")).get("toolUse")))
         elif name == "contentBlockDelta":
-            delta = _object(data.get("delta"))
+            delta = mapping(data.get("delta"))
             text = str(delta.get("text") or "")
-            pieces = _object(delta.get("toolUse"))
+            pieces = mapping(delta.get("toolUse"))
             if pieces and index in self._tools:
                 calls = ({"index": self._tools[index], "function": {"arguments": str(pieces.get("input") or "")}},)
-            thought = _object(delta.get("reasoningContent")).get("text")
+            thought = mapping(delta.get("reasoningContent")).get("text")
             if thought and self._wire == CHAT:
                 own = event_of({"reasoning_content": str(thought)}, response_id="", model="")
         elif name == "messageStop":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from aiplat_lab.core.types import Json, Usage
+from aiplat_lab.core.types import Json, Message, Response, Usage
 
 MOST_CALLS = 1000
 """The most calls of tools that one answer may make; whoever puts pieces together makes room for as many as the highest number."""
@@ -37,6 +37,41 @@ class Choice:
     def rich(self) -> bool:
         """Whether there is more than text and calls of tools."""
         return bool(self.reasoning or self.logprobs)
+
+
+def answer_of(
+    choice: Choice, usage: Usage | None, *, body: Mapping[str, Json] | None, model: str = "", flags: tuple[str, ...] = ()
+) -> Response:
+    """The response that an answer stands for, flagged where it does not say why it ended or what it used."""
+    missing = (*(() if choice.finish_reason else ("no_finish_reason",)), *(() if usage else ("no_usage",)))
+    return Response(
+        text=choice.text,
+        finish_reason=choice.finish_reason,
+        usage=usage,
+        response_model=model,
+        body=body,
+        tool_calls=tuple(choice.calls),
+        flags=(*missing, *flags),
+    )
+
+
+def joined(messages: Sequence[Message], blocks: Callable[[Message], list[dict[str, Json]]]) -> list[dict[str, Json]]:
+    """The messages as lists of blocks, without the system's, neighbours of one role in one, tool results as the user's."""
+    made: list[dict[str, Json]] = []
+    for message in messages:
+        if message.role in {"system", "developer"}:
+            continue
+        role, held = "assistant" if message.role == "assistant" else "user", blocks(message)
+        if held and made and made[-1]["role"] == role:
+            made[-1]["content"] = [*made[-1]["content"], *held]
+        elif held:
+            made.append({"role": role, "content": held})
+    return made
+
+
+def mapping(value: Json) -> Mapping[str, Json]:
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def body_of(choices: Sequence[Choice], *, response_id: str, model: str, usage: Usage | None) -> dict[str, Json]:

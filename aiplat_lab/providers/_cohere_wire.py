@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
-from aiplat_lab.providers._chat_shape import Choice, body_of, event_of
+from aiplat_lab.providers._chat_shape import Choice, answer_of, body_of, event_of, mapping
 from aiplat_lab.providers._openai_wire import CHAT, count, output_limit
 from aiplat_lab.providers._wired import NotTranslatable, Sent
 
@@ -72,11 +72,11 @@ def _translated(request: Request) -> Sent:
     if settings.get("tools"):
         data["tools"] = [_tool(tool) for tool in settings["tools"]]
         data |= _choice(settings.get("tool_choice"), data["tools"])
-    shape = _object(settings.get("response_format"))
+    shape = mapping(settings.get("response_format"))
     if shape.get("type") == "json_object":
         data["response_format"] = {"type": "json_object"}
     elif shape.get("type") == "json_schema":
-        data["response_format"] = {"type": "json_object", "json_schema": _object(shape.get("json_schema")).get("schema") or {}}
+        data["response_format"] = {"type": "json_object", "json_schema": mapping(shape.get("json_schema")).get("schema") or {}}
     effort = settings.get("reasoning_effort")
     if effort and "thinking" not in data:
         off = str(effort) == "none"
@@ -95,7 +95,7 @@ def _tool(tool: Mapping[str, Json]) -> dict[str, Json]:
 def _choice(choice: Json, tools: list[dict[str, Json]]) -> dict[str, Json]:
     """The choice of a tool; one that is named is the only one that is given."""
     if isinstance(choice, Mapping):
-        name = _object(choice.get("function")).get("name")
+        name = mapping(choice.get("function")).get("name")
         return {"tool_choice": "REQUIRED", "tools": [tool for tool in tools if tool["function"].get("name") == name]}
     word = {"required": "REQUIRED", "none": "NONE"}.get(str(choice))
     return {"tool_choice": word} if word else {}
@@ -141,8 +141,8 @@ def embed_body(texts: Sequence[str], request: Request, deployment: Deployment) -
 
 def read_usage(data: Json) -> Usage | None:
     """The classes out of a `usage` object, which are those that are billed where it says them; None where it counts nothing."""
-    usage = _object(data)
-    billed, counted = _object(usage.get("billed_units")), _object(usage.get("tokens"))
+    usage = mapping(data)
+    billed, counted = mapping(usage.get("billed_units")), mapping(usage.get("tokens"))
     told = billed if billed.get("input_tokens") or billed.get("output_tokens") else counted
     fresh, output = count(told.get("input_tokens")), count(told.get("output_tokens"))
     searches = count(billed.get("search_units"))
@@ -157,10 +157,6 @@ def finish(value: Json) -> str:
     """A finish reason in OpenAI's words; empty where none was given."""
     text = str(value or "")
     return _FINISH.get(text, text.lower())
-
-
-def _object(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _logprobs(entries: Json) -> list[dict[str, Json]]:
@@ -191,14 +187,7 @@ def read_reply(data: Mapping[str, Json], *, wire: str) -> Response | None:
     own = dict(data) if wire == COHERE else None
     if wire == CHAT and choice.rich:
         own = body_of([choice], response_id=str(data.get("id") or ""), model=str(data.get("model") or ""), usage=usage)
-    return Response(
-        text=choice.text,
-        finish_reason=choice.finish_reason,
-        usage=usage,
-        body=own,
-        tool_calls=tuple(choice.calls),
-        flags=(*(() if choice.finish_reason else ("no_finish_reason",)), *(() if usage else ("no_usage",))),
-    )
+    return answer_of(choice, usage, body=own)
 
 
 class Stream:
@@ -215,15 +204,15 @@ class Stream:
 
     def read(self, data: Mapping[str, Json], name: str) -> Chunk:
         """What one event says."""
-        kind, delta = data.get("type"), _object(data.get("delta"))
-        message = _object(delta.get("message"))
+        kind, delta = data.get("type"), mapping(data.get("delta"))
+        message = mapping(delta.get("message"))
         text, reason, thought = "", "", ""
         usage: Usage | None = None
         calls: tuple[Mapping[str, Json], ...] = ()
         if kind == "message-start":
             self._id = str(data.get("id") or "")
         elif kind in {"content-start", "content-delta"}:
-            content = _object(message.get("content"))
+            content = mapping(message.get("content"))
             text, thought = str(content.get("text") or ""), str(content.get("thinking") or "")
         elif kind == "tool-plan-delta":
             thought = str(message.get("tool_plan") or "")
@@ -240,8 +229,8 @@ class Stream:
         return Chunk(text=text, finish_reason=reason, usage=usage, tool_calls=calls, body=own)
 
     def _calls(self, kind: str, index: int, told: Json) -> tuple[Mapping[str, Json], ...]:
-        call = _object(told[0] if isinstance(told, list) and told else told)
-        function = _object(call.get("function"))
+        call = mapping(told[0] if isinstance(told, list) and told else told)
+        function = mapping(call.get("function"))
         if kind == "tool-call-start":
             place = self._tools[index] = len(self._tools)
             asked = {"name": function.get("name"), "arguments": str(function.get("arguments") or "")}
@@ -253,7 +242,7 @@ class Stream:
 
 def read_vectors(data: Mapping[str, Json], wanted: int) -> list[tuple[float, ...]] | None:
     """The vectors in the order of their texts; None where they are not as many as `wanted`."""
-    entries = _object(data.get("embeddings")).get("float")
+    entries = mapping(data.get("embeddings")).get("float")
     if not isinstance(entries, list) or len(entries) != wanted:
         return None
     return [tuple(float(number) for number in entry) for entry in entries]

@@ -184,6 +184,13 @@ def _wait(headers: Mapping[str, str], body: bytes) -> float | None:
     return float(found[1]) if found else told
 
 
+def no_answer(where: Where, data: Mapping[str, Json], what: str = "JSON that holds no answer") -> ProviderError:
+    """What a whole reply means that holds no answer: the error that it tells of, or that it cannot be read."""
+    if data.get("error"):
+        return from_error_object(where, data["error"])
+    return bad_reply(where, what, json.dumps(data)[:400].encode())
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds that `Retry-After` asks to wait, given as milliseconds, seconds or an HTTP date; None without it."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
-from aiplat_lab.providers._chat_shape import Choice, body_of, event_of
+from aiplat_lab.providers._chat_shape import Choice, answer_of, body_of, event_of, mapping
 from aiplat_lab.providers._openai_wire import CHAT, count, output_limit
 from aiplat_lab.providers._wired import NotTranslatable, Sent
 
@@ -67,7 +67,7 @@ def body(request: Request, deployment: Deployment) -> Sent:
     """
     if request.wire == GENERATE and request.body is not None:
         data = {name: value for name, value in request.body.items() if name not in {"model", "stream"}}
-        config = _object(data.get("generationConfig"))
+        config = mapping(data.get("generationConfig"))
         limit = output_limit(request.settings)
         if limit is not None and limit != config.get("maxOutputTokens"):
             data["generationConfig"] = {**config, "maxOutputTokens": limit}
@@ -103,11 +103,11 @@ def _generation(settings: Mapping[str, Json], deployment: Deployment) -> dict[st
     if settings.get("stop"):
         stop = settings["stop"]
         config["stopSequences"] = [stop] if isinstance(stop, str) else list(stop)
-    shape = _object(settings.get("response_format"))
+    shape = mapping(settings.get("response_format"))
     if shape.get("type") in {"json_object", "json_schema"}:
         config["responseMimeType"] = "application/json"
     if shape.get("type") == "json_schema":
-        schema = _object(_object(shape.get("json_schema")).get("schema"))
+        schema = mapping(mapping(shape.get("json_schema")).get("schema"))
         plain = _plain_schema(schema)
         config |= {"responseSchema": plain} if plain is not None else {"responseJsonSchema": schema}
     if settings.get("logprobs"):
@@ -137,7 +137,7 @@ def _plain_schema(schema: Json) -> dict[str, Json] | None:
         if name not in _PLAIN_SCHEMA or (name == "type" and not isinstance(value, str)):
             return None
         if name == "properties":
-            value = {key: _plain_schema(inner) for key, inner in _object(value).items()}
+            value = {key: _plain_schema(inner) for key, inner in mapping(value).items()}
             if None in value.values():
                 return None
         elif name == "items" or name == "anyOf":
@@ -172,7 +172,7 @@ def _tools(settings: Mapping[str, Json]) -> dict[str, Json]:
 
 def _choice(choice: Json) -> dict[str, Json]:
     if isinstance(choice, Mapping):
-        return {"mode": "ANY", "allowedFunctionNames": [_object(choice.get("function")).get("name")]}
+        return {"mode": "ANY", "allowedFunctionNames": [mapping(choice.get("function")).get("name")]}
     return {"mode": {"auto": "AUTO", "none": "NONE", "required": "ANY"}.get(str(choice), "AUTO")}
 
 
@@ -186,7 +186,7 @@ def _contents(messages: Sequence[Message], model: str) -> list[dict[str, Json]]:
         role = "model" if message.role == "assistant" else "user"
         parts = _result(message, names) if message.role == "tool" else _parts(message)
         for call in message.extra.get("tool_calls") or ():
-            names[str(call.get("id") or "")] = str(_object(call.get("function")).get("name") or "")
+            names[str(call.get("id") or "")] = str(mapping(call.get("function")).get("name") or "")
             parts.append(_call_part(call, model))
         if not parts:
             continue
@@ -198,13 +198,13 @@ def _contents(messages: Sequence[Message], model: str) -> list[dict[str, Json]]:
 
 
 def _call_part(call: Mapping[str, Json], model: str) -> dict[str, Json]:
-    function = _object(call.get("function"))
+    function = mapping(call.get("function"))
     try:
         arguments = json.loads(function.get("arguments") or "{}")
     except (TypeError, ValueError):
         raise NotTranslatable(f"the arguments of the tool call {function.get('name')!r} are not JSON") from None
     part: dict[str, Json] = {"functionCall": {"name": function.get("name"), "args": arguments}}
-    signature = _object(_object(call.get("extra_content")).get("google")).get("thought_signature")
+    signature = mapping(mapping(call.get("extra_content")).get("google")).get("thought_signature")
     if signature or "gemini-3" in model:
         part["thoughtSignature"] = signature or _UNSIGNED
     return part
@@ -238,9 +238,9 @@ def _part(part: Mapping[str, Json]) -> dict[str, Json]:
         image = part.get("image_url")
         return _blob(str(image.get("url") if isinstance(image, Mapping) else image), "image/png")
     if kind == "input_audio":
-        sound = _object(part.get("input_audio"))
+        sound = mapping(part.get("input_audio"))
         return {"inlineData": {"mimeType": f"audio/{sound.get('format') or 'wav'}", "data": sound.get("data")}}
-    if kind == "file" and _object(part.get("file")).get("file_data"):
+    if kind == "file" and mapping(part.get("file")).get("file_data"):
         return _blob(str(part["file"]["file_data"]), "application/pdf")
     raise NotTranslatable(f"messages to this provider cannot hold a part of type {kind!r}; send it as text, image, sound or file data")
 
@@ -323,13 +323,9 @@ def finish(value: Json, *, calls: bool = False) -> str:
     return "tool_calls" if calls and reason == "stop" else reason
 
 
-def _object(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _read_parts(candidate: Mapping[str, Json]) -> Choice:
     choice = Choice()
-    for part in _object(candidate.get("content")).get("parts") or ():
+    for part in mapping(candidate.get("content")).get("parts") or ():
         if isinstance(part.get("functionCall"), Mapping):
             choice.calls.append(_call(part))
         elif part.get("text"):
@@ -338,7 +334,7 @@ def _read_parts(candidate: Mapping[str, Json]) -> Choice:
             else:
                 choice.text += str(part["text"])
     choice.finish_reason = finish(candidate.get("finishReason"), calls=bool(choice.calls))
-    choice.logprobs = _logprobs(_object(candidate.get("logprobsResult")))
+    choice.logprobs = _logprobs(mapping(candidate.get("logprobsResult")))
     return choice
 
 
@@ -367,13 +363,13 @@ def _token(one: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _blocked(data: Mapping[str, Json]) -> bool:
-    return bool(_object(data.get("promptFeedback")).get("blockReason"))
+    return bool(mapping(data.get("promptFeedback")).get("blockReason"))
 
 
 def _with_searches(usage: Usage | None, data: Mapping[str, Json]) -> Usage | None:
     """The usage with the searches of the web that the answer was grounded on."""
     candidates = data.get("candidates") or ()
-    searches = sum(len(_object(one.get("groundingMetadata")).get("webSearchQueries") or ()) for one in candidates)
+    searches = sum(len(mapping(one.get("groundingMetadata")).get("webSearchQueries") or ()) for one in candidates)
     if usage is None or not searches:
         return usage
     return replace(usage, other={**usage.other, "web_searches": searches})
@@ -399,15 +395,7 @@ def read_reply(data: Mapping[str, Json], *, wire: str) -> Response | None:
     first = choices[0]
     if own is None and wire == CHAT and (len(choices) > 1 or first.rich):
         own = body_of(choices, response_id=str(data.get("responseId") or new_id()), model=model, usage=usage)
-    return Response(
-        text=first.text,
-        finish_reason=first.finish_reason,
-        usage=usage,
-        response_model=model,
-        body=own,
-        tool_calls=tuple(first.calls),
-        flags=(*(() if first.finish_reason else ("no_finish_reason",)), *flags),
-    )
+    return answer_of(first, usage, body=own, model=model)
 
 
 class Stream:

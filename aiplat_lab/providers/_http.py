@@ -149,15 +149,15 @@ class Endpoint:
 
     async def get(self, path: str, *, timeout_s: float = 20.0) -> dict[str, Json]:
         """The JSON object that answers a GET, within `timeout_s` seconds; errors as `post`."""
-        exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
-        async with exchange.send("GET", path, None) as response:
-            raw = await exchange.whole(response)
-        return exchange.json_object(raw, response)
+        return await self._told("GET", path, None, timeout_s)
 
     async def send_json(self, path: str, body: Mapping[str, Json], *, timeout_s: float = 300.0) -> dict[str, Json]:
         """The JSON object that answers a POST which is no call of a model; errors as `post`."""
+        return await self._told("POST", path, body, timeout_s)
+
+    async def _told(self, method: str, path: str, body: Mapping[str, Json] | None, timeout_s: float) -> dict[str, Json]:
         exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
-        async with exchange.send("POST", path, body) as response:
+        async with exchange.send(method, path, body) as response:
             raw = await exchange.whole(response)
         return exchange.json_object(raw, response)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from aiplat_lab.core.types import Chunk, Deployment, Json, Message, Request, Response, Usage
-from aiplat_lab.providers._chat_shape import Choice, body_of, event_of
+from aiplat_lab.providers._chat_shape import Choice, answer_of, body_of, event_of, mapping
 from aiplat_lab.providers._openai_wire import CHAT, output_limit
 from aiplat_lab.providers._openai_wire import read_usage as counted
 from aiplat_lab.providers._wired import NotTranslatable, Sent
@@ -72,9 +72,9 @@ def _translated(request: Request) -> Sent:
 
 def _text(settings: Mapping[str, Json]) -> dict[str, Json]:
     made: dict[str, Json] = {}
-    shape = _object(settings.get("response_format"))
+    shape = mapping(settings.get("response_format"))
     if shape.get("type") == "json_schema":
-        made["format"] = {"type": "json_schema", "name": "answer", **_object(shape.get("json_schema"))}
+        made["format"] = {"type": "json_schema", "name": "answer", **mapping(shape.get("json_schema"))}
     elif shape.get("type") == "json_object":
         made["format"] = {"type": "json_object"}
     if settings.get("verbosity"):
@@ -108,7 +108,7 @@ def _items(message: Message) -> Iterator[dict[str, Json]]:
     elif message.content:
         yield {"role": message.role, "content": [_part(part, said) for part in message.content]}
     for call in message.extra.get("tool_calls") or ():
-        function = _object(call.get("function"))
+        function = mapping(call.get("function"))
         asked = {"call_id": call.get("id"), "name": function.get("name"), "arguments": function.get("arguments") or "{}"}
         yield {"type": "function_call", **asked}
 
@@ -139,14 +139,10 @@ def read_usage(data: Json, output: Json = ()) -> Usage | None:
     return counted(data, output=output)
 
 
-def _object(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def finish(data: Mapping[str, Json], *, calls: bool) -> str:
     """Why an answer ended, in OpenAI's chat words; empty where it does not say."""
     if data.get("status") == "incomplete":
-        reason = str(_object(data.get("incomplete_details")).get("reason") or "length")
+        reason = str(mapping(data.get("incomplete_details")).get("reason") or "length")
         return _CUT.get(reason, reason)
     if data.get("status") != "completed":
         return ""
@@ -187,16 +183,7 @@ def read_reply(data: Mapping[str, Json], *, wire: str) -> Response | None:
     own = dict(data) if wire == RESPONSES else None
     if wire == CHAT and choice.rich:
         own = body_of([choice], response_id=str(data.get("id") or ""), model=model, usage=usage)
-    said = (*(() if choice.finish_reason else ("no_finish_reason",)), *(() if usage else ("no_usage",)), *(("refusal",) if refused else ()))
-    return Response(
-        text=choice.text,
-        finish_reason=choice.finish_reason,
-        usage=usage,
-        response_model=model,
-        body=own,
-        tool_calls=tuple(choice.calls),
-        flags=said,
-    )
+    return answer_of(choice, usage, body=own, model=model, flags=("refusal",) if refused else ())
 
 
 class Stream:
@@ -223,12 +210,12 @@ class Stream:
         elif kind in {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"} and self._wire == CHAT:
             own = event_of({"reasoning_content": str(data.get("delta") or "")}, response_id=self._id, model=self._model)
         elif kind == "response.output_item.added":
-            calls = self._call(int(data.get("output_index") or 0), _object(data.get("item")))
+            calls = self._call(int(data.get("output_index") or 0), mapping(data.get("item")))
         elif kind == "response.function_call_arguments.delta" and data.get("output_index") in self._calls:
             place = self._calls[int(data["output_index"])]
             calls = ({"index": place, "function": {"arguments": str(data.get("delta") or "")}},)
         elif kind in {"response.created", *_ENDS}:
-            answer = _object(data.get("response"))
+            answer = mapping(data.get("response"))
             self._id, self._model = str(answer.get("id") or ""), str(answer.get("model") or "")
             model = self._model
             if kind in _ENDS:

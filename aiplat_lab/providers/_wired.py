@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from aiplat_lab.core.errors import ProviderError
 from aiplat_lab.core.settings import ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response
 from aiplat_lab.providers._chat_shape import sound
-from aiplat_lab.providers._failures import bad_reply, cut_off, failure, from_error_object
+from aiplat_lab.providers._failures import bad_reply, cut_off, failure, from_error_object, no_answer
 from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._needs import refuse
 from aiplat_lab.providers._sse import Event, EventReader, Reader
@@ -58,6 +58,8 @@ class Wired:
     wire: ClassVar[str] = ""
     lacks: ClassVar[frozenset[str]] = frozenset()
     """What the format cannot say: `tools`, `json_schema`, `images`, `audio`, `files`, `logprobs`, `n`, `seed`, `embeddings`."""
+    strict: ClassVar[bool] = True
+    """Whether a request that needs what it lacks is refused here too; routing never sends one."""
     reader: ClassVar[Callable[[], Reader]] = EventReader
     """Splits a stream's bytes into events."""
 
@@ -124,22 +126,24 @@ class Wired:
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _asked(self, request: Request, deployment: Deployment, *, stream: bool) -> Sent:
-        where = self._endpoint.where(deployment.model)
-        if request.wire != self.wire or request.body is None:
-            refuse(where, request, self.lacks)
-        try:
+        if self.strict and (request.wire != self.wire or request.body is None):
+            refuse(self._endpoint.where(deployment.model), request, self.lacks)
+        with self._translating(deployment):
             return self._body(request, deployment, stream=stream)
+
+    @contextmanager
+    def _translating(self, deployment: Deployment) -> Iterator[None]:
+        """Turns what a format cannot say into the refusal that its caller reads."""
+        try:
+            yield
         except NotTranslatable as error:
-            raise failure(where, f"{error}.", reason="bad_request") from None
+            raise failure(self._endpoint.where(deployment.model), f"{error}.", reason="bad_request") from None
 
     def _reading(self, deployment: Deployment, data: Json) -> _Reading:
         return _Reading(self._endpoint, deployment, data)
 
     def _no_answer(self, data: Mapping[str, Json], deployment: Deployment, *, what: str = "JSON that holds no answer") -> ProviderError:
-        where = self._endpoint.where(deployment.model)
-        if data.get("error"):
-            return from_error_object(where, data["error"])
-        return bad_reply(where, what, json.dumps(data)[:400].encode())
+        return no_answer(self._endpoint.where(deployment.model), data, what)
 
     async def _chunks(self, events: AsyncGenerator[Event, None], request: Request, deployment: Deployment) -> AsyncGenerator[Chunk, None]:
         """The events as chunks, up to the end marker, without which the answer is cut off unless it said that it is whole."""

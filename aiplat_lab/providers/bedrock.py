@@ -20,7 +20,7 @@ from aiplat_lab.providers._http import Endpoint
 from aiplat_lab.providers._openai_wire import count
 from aiplat_lab.providers._sigv4 import credentials, signed
 from aiplat_lab.providers._sse import Event, Reader
-from aiplat_lab.providers._wired import NotTranslatable, Sent, StreamReader, Wired
+from aiplat_lab.providers._wired import Sent, StreamReader, Wired
 
 _REGION_IN_HOST = re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.")
 _TEXTS_TOGETHER = 96
@@ -92,10 +92,8 @@ class Bedrock(Wired):
 
     async def count_tokens(self, request: Request, deployment: Deployment) -> int:
         """How many tokens the request's input has, as the provider counts them; nothing is generated."""
-        try:
+        with self._translating(deployment):
             asked = bedrock_wire.body(request, deployment).data
-        except NotTranslatable as error:
-            raise failure(self._endpoint.where(deployment.model), f"{error}.", reason="bad_request") from None
         body = {"input": {"converse": {name: value for name, value in asked.items() if name in {"messages", "system", "toolConfig"}}}}
         data = await self._endpoint.post(self._at(deployment, "count-tokens"), body, request=request, deployment=deployment)
         if not isinstance(data.get("inputTokens"), int):

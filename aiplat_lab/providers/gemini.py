@@ -54,10 +54,8 @@ class Gemini(Wired):
 
     async def count_tokens(self, request: Request, deployment: Deployment) -> int:
         """How many tokens the request's input has, as the provider counts them; nothing is generated."""
-        try:
+        with self._translating(deployment):
             body = self._count_body(request, deployment)
-        except NotTranslatable as error:
-            raise failure(self._endpoint.where(deployment.model), f"{error}.", reason="bad_request") from None
         data = await self._endpoint.post(self._at(deployment, "countTokens"), body, request=request, deployment=deployment)
         if not isinstance(data.get("totalTokens"), int):
             raise self._no_answer(data, deployment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
@@ -11,15 +11,14 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from aiplat_lab.core.batches import BatchAnswer, BatchState
 from aiplat_lab.core.errors import ConfigError, ProviderError
 from aiplat_lab.core.registry import register
 from aiplat_lab.core.settings import SETTINGS_FILE, ProviderSettings
 from aiplat_lab.core.types import Chunk, Deployment, Json, Request, Response, Usage
 from aiplat_lab.providers import _openai_wire as openai_wire
-from aiplat_lab.providers._batches import OpenAIBatches
+from aiplat_lab.providers._batches import Batched, OpenAIBatches
 from aiplat_lab.providers._chat_shape import sound
-from aiplat_lab.providers._failures import Where, bad_reply, cut_off, from_error_object
+from aiplat_lab.providers._failures import Where, bad_reply, cut_off, from_error_object, no_answer
 from aiplat_lab.providers._hosts import Host
 from aiplat_lab.providers._http import Endpoint, drain
 from aiplat_lab.providers._needs import refuse
@@ -31,7 +30,7 @@ BASE_URL = "https://api.openai.com/v1"
 
 
 @register("provider", "openai")
-class OpenAI:
+class OpenAI(Batched):
     """Chat, streams and embeddings in OpenAI's format.
 
     Args:
@@ -63,9 +62,8 @@ class OpenAI:
         )
         self._quirks: dict[str, openai_wire.Quirks] = {}
         self._whole_base = settings.base_url.rstrip("/").endswith("/v1")
-        self._batches = OpenAIBatches(self._endpoint, partial(openai_wire.read_reply, own=False))
+        self._batch_api = OpenAIBatches(self._endpoint, partial(openai_wire.read_reply, own=False))
         self.batches = self.host.kind == "openai"
-        """Whether it has a batch API here."""
 
     async def chat(self, request: Request, deployment: Deployment) -> Response:
         """The whole answer."""
@@ -116,25 +114,6 @@ class OpenAI:
         return await embeddings(
             self._endpoint, self._path("/embeddings", deployment), request, deployment, headers=self._headers(deployment)
         )
-
-    async def submit_batch(self, batch_id: str, requests: Sequence[Request], deployment: Deployment) -> str:
-        """Hands the requests in as one batch; gives its name there."""
-        quirks = self._quirks_of(deployment)
-        bodies = {one.call_id: openai_wire.chat_body(one, deployment, quirks, stream=False) for one in requests}
-        return await self._batches.submit(batch_id, bodies, self._endpoint.where(deployment.model))
-
-    async def batch_state(self, remote_id: str, deployment: Deployment) -> BatchState:
-        """How far the batch is."""
-        return await self._batches.state(remote_id, self._endpoint.where(deployment.model))
-
-    async def batch_answers(self, remote_id: str, deployment: Deployment) -> list[BatchAnswer]:
-        """What has come of a batch that is over."""
-        found = await self._batches.answers(remote_id, self._endpoint.where(deployment.model))
-        return [one.of(self._name, deployment.region) for one in found]
-
-    async def cancel_batch(self, remote_id: str, deployment: Deployment) -> None:
-        """Asks the provider to stop the batch."""
-        await self._batches.cancel(remote_id, self._endpoint.where(deployment.model))
 
     async def models(self) -> list[str]:
         """The names of the models that the provider offers to this key."""
@@ -208,11 +187,11 @@ class OpenAI:
             usage = replace(usage, reported_usd=cost)
         return chunk if usage is chunk.usage else replace(chunk, usage=usage)
 
+    def _batch_body(self, request: Request, deployment: Deployment) -> dict[str, Json]:
+        return openai_wire.chat_body(request, deployment, self._quirks_of(deployment), stream=False)
+
     def _no_answer(self, data: Mapping[str, Json], deployment: Deployment, *, what: str = "JSON that holds no answer") -> ProviderError:
-        where = self._endpoint.where(deployment.model)
-        if data.get("error"):
-            return from_error_object(where, data["error"])
-        return bad_reply(where, what, json.dumps(data)[:400].encode())
+        return no_answer(self._endpoint.where(deployment.model), data, what)
 
     async def _chunks(self, events: AsyncGenerator[Event, None], request: Request, deployment: Deployment) -> AsyncGenerator[Chunk, None]:
         """The events as chunks, up to the end marker, which must come unless a finish reason came."""

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 NOT_EVIDENCED = "not evidenced"
@@ -236,8 +235,3 @@ def cells(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> tupl
 
 def _shown(value: Any) -> str | None:  # Any: what a column's function wrote
     return None if value is None else str(value)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value belongs to the right of its column."""
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

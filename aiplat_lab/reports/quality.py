@@ -394,11 +394,6 @@ def write_worst(report: Report, chosen: Chosen, *, most: int = 12) -> None:
     )
 
 
-def verdict_of(found: stats.Comparison, margin: float) -> str:
-    """A regression gate's word on a comparison."""
-    return stats.gate_verdict(found, margin).outcome
-
-
 def write_votes(report: Report, *, experiments: Sequence[str] = (), most: int = 10) -> list[str]:
     """What people chose in A/B experiments, each with a verdict that holds at any look; gives the sentences.
 
