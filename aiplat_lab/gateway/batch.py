@@ -181,8 +181,8 @@ class Batches:
             for batch in list(self._open.values()):
                 try:
                     await self._ask_after(batch)
-                except (ProviderError, ConfigError) as error:
-                    logger.warning("batch %s: %s", batch.id, error.message)  # it is looked at again
+                except AiplatError as error:  # the provider, its key, or a disk that is full: it is looked at again
+                    logger.warning("batch %s: %s", batch.id, error.message)
 
     # --- handing in -------------------------------------------------------------------------------------------------
 
@@ -255,12 +255,11 @@ class Batches:
 
     def _keep(self, batch: Batch, call: Call) -> None:
         """Records that a call waits, with what it takes to know it again."""
-        kept = canonical_json(
-            {**(call.recorded_request or call.request).to_json(), "started_at": _text(call.started_at), "flags": call.flags}
-        )
-        digest = content_hash(json.loads(kept))
+        kept = {**(call.recorded_request or call.request).to_json(), "started_at": _text(call.started_at), "flags": call.flags}
+        digest = content_hash(kept)
         row = {"id": call.id, "batch": batch.id, "request": digest}
-        self._ledger.record("batch_call", row, payloads={digest: kept, **request_document(call.request).payloads})
+        payloads = {digest: canonical_json(kept), **request_document(call.request).payloads}
+        self._ledger.record("batch_call", row, payloads=payloads)
 
     # --- coming back ------------------------------------------------------------------------------------------------
 
@@ -315,7 +314,7 @@ class Batches:
             if call is not None:
                 call.state["batch_id"] = batch.id
                 await self._settle(call, error=error)
-        rows = self._ledger.view_rows("batch_outcome", {"batch": batch.id})
+        rows = await asyncio.to_thread(self._ledger.view_rows, "batch_outcome", {"batch": batch.id})
         batch.done = sum(int(row["calls"]) for row in rows if row["status"] == "ok")
         batch.failed = batch.calls - batch.done
         batch.status, batch.ended_at = status, self._clock()

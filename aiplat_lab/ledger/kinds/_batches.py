@@ -33,7 +33,6 @@ KINDS: Mapping[str, Kind] = {
         {
             "batch": Field("text", "the batch's id", required=True),
             "request": Field("text", "SHA-256 of the payload that holds the whole request", required=True),
-            "held_usd": Field("usd", "what its budgets hold for it"),
         },
     ),
 }
