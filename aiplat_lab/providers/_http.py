@@ -14,7 +14,7 @@ import httpx
 from aiplat_lab.core.errors import ConfigError, ProviderError
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import SETTINGS_FILE, ProviderSettings
-from aiplat_lab.core.types import Deployment, Json, Request
+from aiplat_lab.core.types import Deployment, Json, Request, wire_json
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.providers._direct import Answer, Direct, OfHttpx
 from aiplat_lab.providers._failures import Where, bad_reply, cut_off, from_status, too_slow, unreachable
@@ -227,7 +227,7 @@ class Endpoint:
     ) -> Answer:
         """Sends a request, and gives the answer with its head read."""
         url = self._url(path)
-        content = b"" if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        content = b"" if body is None else wire_json(body)
         headers = {**self._headers, **(self._auth(key) if key and self._sign is None else {}), **(more or {})}
         if self._sign is not None and key:
             headers.update(self._sign(method, url, content, key))
