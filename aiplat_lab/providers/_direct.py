@@ -280,8 +280,9 @@ def _head(method: str, url: httpx.URL, headers: Iterable[tuple[str, str]], lengt
     Raises:
         httpx.LocalProtocolError: a header holds what no header can carry.
     """
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    if lines.count("\n") != lines.count("\r\n") or lines.count("\r") != lines.count("\n") or "\0" in lines:
+    told = [f"{name}: {value}\r\n" for name, value in headers]
+    lines = "".join(told)
+    if not (lines.count("\n") == lines.count("\r") == len(told)) or "\0" in lines:
         raise httpx.LocalProtocolError("a header holds a sign that no header can carry")
     host = url.netloc.decode("ascii")
     target = url.raw_path.decode("ascii") or "/"
