@@ -88,8 +88,9 @@ class Gateway:
         self.elsewhere: Callable[[str], str] = lambda call_id: ""
         """Says where a call waits that is under way but not here, such as in a batch; an empty text for any other."""
         self.ended: Callable[[Call, Mapping[str, Any]], None] | None = None
-        priced = all(one.price is not None for deployments in self._deployments.values() for one in deployments)
-        if not priced and any(provider.kind != "local" for provider in settings.providers.values()):
+        outside = {name for name, provider in settings.providers.items() if provider.kind != "local"}
+        named = [one for deployments in self._deployments.values() for one in deployments if one.provider in outside]
+        if outside and (not named or any(one.price is None for one in named)):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
     @property
