@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -19,12 +18,13 @@ import duckdb
 from aiplat_lab.core.errors import LedgerError
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.types import Clock, utc_now
+from aiplat_lab.ledger._lock import lock
 from aiplat_lab.ledger.query import Params, arrow, check, dicts
 from aiplat_lab.ledger.rows import GENESIS, Prepared, Row, prepare_call, prepare_record, row_hash
 from aiplat_lab.ledger.snapshot import digest_of, export_statement, export_target, place, read_payload
 from aiplat_lab.ledger.spool import HELD, SEGMENT_BYTES, Durability, Spool, begin_line, held_line, lines, payload_line, row_line, segments
 from aiplat_lab.ledger.store import Position, Store
-from aiplat_lab.ledger.verify import Anchor, Verification, verify
+from aiplat_lab.ledger.verify import Anchor, Verification, read_anchors, verify
 from aiplat_lab.ledger.views import find_view
 
 log = logging.getLogger("aiplat_lab.ledger")
@@ -67,7 +67,7 @@ class Ledger:
         self._watchers: list[tuple[frozenset[str], Callable[[str, Row], None]]] = []
         self.incidents: list[str] = []
         """What was found damaged or went wrong since the ledger was opened, one sentence each."""
-        self._lock_fd = _lock(home.path / "ledger.lock")
+        self._lock_fd = lock(home.path / "ledger.lock")
         try:
             self._store = Store(home, warn=self._warn, archive=archive)
         except BaseException:
@@ -418,7 +418,7 @@ class Ledger:
         Args:
             anchors: further hashes that the chain must still hold, for example from a report.
         """
-        noted = [*_read_anchors(self._anchor_file), *anchors]
+        noted = [*read_anchors(self._anchor_file), *anchors]
         return self._read(lambda con: verify(con, anchors=noted))
 
     def _read(self, ask: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
@@ -539,7 +539,7 @@ class Ledger:
     def _anchor(self) -> None:
         """Notes the head of the chain beside the file."""
         seq, digest = self._seq, self._hash
-        noted = _read_anchors(self._anchor_file)
+        noted = read_anchors(self._anchor_file)
         if seq == 0 or (noted and noted[-1].seq == seq):
             return
         at = self._clock().astimezone(UTC).isoformat(timespec="seconds")
@@ -576,15 +576,6 @@ class _Writer:
             return number, data
 
 
-def _read_anchors(path: Path) -> list[Anchor]:
-    try:
-        text = path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return []
-    found = (line.split() for line in text.splitlines())
-    return [Anchor(int(words[0]), words[1]) for words in found if len(words) >= 2 and words[0].isdecimal() and _HEX.fullmatch(words[1])]
-
-
 def _begun(line: bytes) -> dict[str, Any]:  # Any: canonical values
     import json
 
@@ -595,22 +586,6 @@ def _begun(line: bytes) -> dict[str, Any]:  # Any: canonical values
 def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise LedgerError(f"{target} is there already; name a new file")
-
-
-def _lock(path: Path) -> int:
-    """Takes the lock that lets one process have the ledger."""
-    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(fd, 32).decode("ascii", "replace").strip()
-        os.close(fd)
-        raise LedgerError(
-            f"the ledger in {path.parent} is open in process {holder or '?'}; use its gateway, or stop it with `aiplat stop`"
-        ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
-    return fd
 
 
 def _after_fork(ledger: Ledger) -> None:

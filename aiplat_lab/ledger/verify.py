@@ -7,9 +7,11 @@ function that wrote it, so that a difference in how two JSON writers escape a ch
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -40,6 +42,19 @@ class Anchor:
 
     seq: int
     hash: str
+
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def read_anchors(path: Path) -> list[Anchor]:
+    """The anchors in a file, one a line; none where there is no file."""
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    found = (line.split() for line in text.splitlines())
+    return [Anchor(int(words[0]), words[1]) for words in found if len(words) >= 2 and words[0].isdecimal() and _HEX.fullmatch(words[1])]
 
 
 def _text_of(kinds: dict[str, Kind], *, call: bool) -> str:
