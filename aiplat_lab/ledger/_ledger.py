@@ -21,7 +21,7 @@ from aiplat_lab.core.types import Clock, utc_now
 from aiplat_lab.ledger._lock import lock
 from aiplat_lab.ledger.query import Params, arrow, check, dicts
 from aiplat_lab.ledger.rows import GENESIS, Prepared, Row, prepare_call, prepare_record, row_hash
-from aiplat_lab.ledger.snapshot import digest_of, export_statement, export_target, place, read_payload
+from aiplat_lab.ledger.snapshot import digest_of, export_statement, export_target, place, read_payload, refuse_existing
 from aiplat_lab.ledger.spool import HELD, SEGMENT_BYTES, Durability, Spool, begin_line, held_line, lines, payload_line, row_line, segments
 from aiplat_lab.ledger.store import Position, Store
 from aiplat_lab.ledger.verify import Anchor, Verification, read_anchors, verify
@@ -448,7 +448,7 @@ class Ledger:
             LedgerError: the file exists or cannot be written.
         """
         target = Path(path)
-        _refuse_existing(target)
+        refuse_existing(target)
         made = self._scratch("snapshot.duckdb")
         head = self.head
         self._store_job(lambda: self._store.copy(made), target)
@@ -489,7 +489,7 @@ class Ledger:
             LedgerError: the file exists or cannot be written, or a filter is wrong.
         """
         target = export_target(Path(path), format)
-        _refuse_existing(target)
+        refuse_existing(target)
         made = self._scratch("export.tmp")
         wanted = {**(filters or {}), "since": since, "until": until}
         asked = export_statement(wanted, made, format, csv=target.suffix.lower() == ".csv")
@@ -581,11 +581,6 @@ def _begun(line: bytes) -> dict[str, Any]:  # Any: canonical values
 
     found: dict[str, Any] = json.loads(line)["begin"]
     return found
-
-
-def _refuse_existing(target: Path) -> None:
-    if target.exists():
-        raise LedgerError(f"{target} is there already; name a new file")
 
 
 def _after_fork(ledger: Ledger) -> None:

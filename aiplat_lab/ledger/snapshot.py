@@ -253,3 +253,13 @@ def read_payload(con: duckdb.DuckDBPyConnection, digest: str) -> bytes | None:
         return None
     row = con.execute("SELECT payload($1)", [digest]).fetchone()
     return row[0].encode() if row and row[0] is not None else None
+
+
+def refuse_existing(target: Path) -> None:
+    """Lets a file be made that is not there yet.
+
+    Raises:
+        LedgerError: it is.
+    """
+    if target.exists():
+        raise LedgerError(f"{target} is there already; name a new file")
