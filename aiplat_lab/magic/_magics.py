@@ -87,6 +87,17 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
             --completion            continue the text, without a chat template (embedded models)
             --quiet                 show nothing; for use with -o
             --tag KEY=VALUE   --team NAME   --project NAME     who pays, for the ledger
+            --image V   --file P    send an image (a variable or a path) or a file with the text
+            --schema NAME|JSON      the answer must fit this pydantic model or JSON Schema
+            --tools F,G             functions the model may ask for, with your consent
+            --thread NAME           go on with a conversation; --history N sends its last N turns
+            --vs MODEL|PROMPT       ask this one too, side by side; --repeat N asks each N times
+            --each DF.COL           ask once a row; --into DF.NEW keeps the answers, --workers N asks at once
+            --bg                    ask in the background; -o keeps the handle
+            --dry-run               show the request, its price and what the rules say; send nothing
+            --max-cost AMOUNT       send nothing that may cost more; --retries N tries again after failures
+            --replay MODE           auto, only (never spend), refresh or off
+            --show-request          show what was sent above the answer
             --lenient               send braces that name no variable as they stand
 
         Running a cell again costs nothing while its prompt, model and settings are the same: the answer comes from the

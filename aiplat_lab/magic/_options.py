@@ -374,9 +374,7 @@ OPTIONS: tuple[_Option, ...] = (
     _Option(("--team",), "NAME", "the team that pays", _text("team")),
     _Option(("--project",), "NAME", "the project that pays", _text("project")),
     _Option(("--schema",), "NAME|JSON", "the answer must fit this pydantic model or JSON Schema", _text("schema")),
-    _Option(
-        ("--tools",), "NAMES", "functions of the notebook that the model may ask for, with your consent", _names("tools"), repeats=True
-    ),
+    _Option(("--tools",), "NAMES", "functions the model may ask for, with your consent", _names("tools"), repeats=True),
     _Option(("--image",), "NAME|PATH", "send an image with the text; may be repeated", _more("images"), repeats=True),
     _Option(("--file",), "PATH", "send a file with the text; may be repeated", _more("files"), repeats=True),
     _Option(("--replay",), "MODE", "auto, only (never spend), refresh or off", _one_of("replay", _REPLAY, {})),
