@@ -55,6 +55,7 @@ TABLE = {
     "POST /api/keys/{id}/revoke": KEEPERS,
     "POST /api/keys/{id}/rotate": KEEPERS,
     "POST /api/route/explain": CALLERS,
+    "POST /api/plan": CALLERS,
     "GET /api/budgets": READERS,
     "POST /api/budgets/what-if": READERS,
     "GET /api/cache": "owner",
