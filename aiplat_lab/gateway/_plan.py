@@ -198,7 +198,8 @@ def _money(plan: _Plan, policies: Sequence[Policy], prices: Prices, max_usd: Dec
         usage = Usage(input_tokens=found["input_tokens"], output_tokens=found["output_tokens"])
         found["likely_usd"] = f"{min(cost(usage, known[0][1]), to_usd(whole.nano(most))):f}"
     if max_usd is not None:
-        found["tokens_within"] = max(0, whole.fitting_tokens(int((max_usd * NANO).to_integral_value(ROUND_FLOOR))) // choices(request))
+        fitting = whole.fitting_tokens(int((max_usd * NANO).to_integral_value(ROUND_FLOOR)))
+        found["tokens_within"] = max(0, min(fitting, most) // choices(request))
     return found
 
 

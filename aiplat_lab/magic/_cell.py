@@ -14,7 +14,7 @@ from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, Usag
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _formats
+from aiplat_lab.magic import _dry, _formats
 from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
 from aiplat_lab.magic._interpolate import interpolate
 from aiplat_lab.magic._live import Live
@@ -177,20 +177,51 @@ class Cell:
         return partial(self._answer(text, "running"))
 
 
+class Ready(NamedTuple):
+    """A cell that was read: what it asks, before anything is sent."""
+
+    options: Options
+    here: Place
+    request: Request
+    warnings: tuple[str, ...]
+
+
 def run(magics: AiMagics, line: str, body: str) -> None:
     """Runs one cell.
 
     Raises:
         AiplatError: as its kind says; one line, and the cell has failed.
     """
+    cell = ready(magics, line, body)
+    options, request, session = cell.options, cell.request, magics.session()
+    for warning in cell.warnings:
+        sys.stderr.write(f"%%ai: {warning}\n")
+    if options.dry_run:
+        _dry.show(session, request, options)
+        return
+    if options.max_cost is not None:
+        request = _dry.within(session, request, options.max_cost)
+    Cell(session, options, cell.here, request).run()
+
+
+def ready(magics: AiMagics, line: str, body: str, *, here: Place | None = None) -> Ready:
+    """What a cell asks.
+
+    Args:
+        magics: the magics of its kernel.
+        line: what follows `%%ai`.
+        body: the lines below.
+        here: where it stands; None is the cell that runs now.
+
+    Raises:
+        AiplatError: it cannot be sent as it stands.
+    """
     options = parse(line)
     if not body.strip() and not options.prompt:
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
-    here = place(session.shell, session.environment)
+    here = place(session.shell, session.environment) if here is None else here
     asked = _of_prompt(session, options, here, body) if options.prompt else _of_text(session, options, here, body)
-    for warning in asked.warnings:
-        sys.stderr.write(f"%%ai: {warning}\n")
     request = replace(
         asked.request,
         model=model_name(magics, options.model or asked.request.model),
@@ -198,7 +229,7 @@ def run(magics: AiMagics, line: str, body: str) -> None:
         cache=options.cache,
         timeout_s=options.timeout_s,
     )
-    Cell(session, options, here, request).run()
+    return Ready(options, here, request, asked.warnings)
 
 
 class _Asked(NamedTuple):
