@@ -145,6 +145,7 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/api/plan", _plan_route.plan, _OWN, _CALLS),
     ("GET", "/api/budgets", _own_routes.budgets, _OWN, _READERS),
     ("POST", "/api/budgets/what-if", _own_routes.would_pass, _OWN, _READERS),
+    ("POST", "/api/budgets/notebook", _plan_route.notebook_budget, _OWN, _CALLS),
     ("GET", "/api/cache", _own_routes.cache, _OWN, _OWNER),
     ("POST", "/api/cache/clear", _own_routes.clear_cache, _OWN, _OWNER),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),

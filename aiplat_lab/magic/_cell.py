@@ -35,6 +35,8 @@ class Session:
         self.environment: Environment = environment()
         self.client: Client = connect()
         self.last: Reply | None = None
+        self.tags: dict[str, str] = {}
+        """Tags of every call of this kernel's cells."""
         self._money: tuple[str, Decimal] | None = None
         self._default_model = ""
 
@@ -204,7 +206,14 @@ def run(magics: AiMagics, line: str, body: str) -> None:
     Cell(session, options, cell.here, request).run()
 
 
-def ready(magics: AiMagics, line: str, body: str, *, here: Place | None = None) -> Ready:
+def ready(
+    magics: AiMagics,
+    line: str,
+    body: str,
+    *,
+    here: Place | None = None,
+    also: Mapping[str, Any] | None = None,  # Any: the user's values
+) -> Ready:
     """What a cell asks.
 
     Args:
@@ -212,6 +221,7 @@ def ready(magics: AiMagics, line: str, body: str, *, here: Place | None = None) 
         line: what follows `%%ai`.
         body: the lines below.
         here: where it stands; None is the cell that runs now.
+        also: variables beside the notebook's own, such as those of a row.
 
     Raises:
         AiplatError: it cannot be sent as it stands.
@@ -221,7 +231,8 @@ def ready(magics: AiMagics, line: str, body: str, *, here: Place | None = None) 
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
     here = place(session.shell, session.environment) if here is None else here
-    asked = _of_prompt(session, options, here, body) if options.prompt else _of_text(session, options, here, body)
+    names = {**variables(session.shell), **(also or {})}
+    asked = (_of_prompt if options.prompt else _of_text)(session, options, here, body, names)
     request = replace(
         asked.request,
         model=model_name(magics, options.model or asked.request.model),
@@ -239,9 +250,9 @@ class _Asked(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def _of_text(session: Session, options: Options, here: Place, body: str) -> _Asked:
+def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
     """A cell whose text is the prompt."""
-    prompt = interpolate(body.strip("\n").rstrip(), variables(session.shell), strict=here.headless, lenient=options.lenient)
+    prompt = interpolate(body.strip("\n").rstrip(), names, strict=here.headless, lenient=options.lenient)
     form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
     text = f"{prompt.text}\n\n{form}" if form else prompt.text
     request = Request(
@@ -253,13 +264,13 @@ def _of_text(session: Session, options: Options, here: Place, body: str) -> _Ask
     return _Asked(request, prompt.warnings)
 
 
-def _of_prompt(session: Session, options: Options, here: Place, body: str) -> _Asked:
+def _of_prompt(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: as in `_of_text`
     """A cell that gives values to a saved prompt. Its words stay as they were saved: nothing is added to them."""
     from aiplat_lab.magic._saved import prompted  # brings the template engine, which other cells do not need
 
     if options.system:
         raise UsageError("--system has no place beside --prompt: the saved prompt has its own messages. Leave it out.")
-    asked = prompted(options.prompt, body, variables(session.shell), session.client, strict=here.headless, lenient=options.lenient)
+    asked = prompted(options.prompt, body, names, session.client, strict=here.headless, lenient=options.lenient)
     request = asked.prompt.request(asked.values, settings=options.settings, attribution=attribution(session, options, here))
     return _Asked(request, asked.warnings)
 
@@ -279,7 +290,7 @@ def attribution(session: Session, options: Options, here: Place) -> Attribution:
         project=options.project or known.project,
         notebook=here.notebook,
         cell_id=here.cell_id,
-        tags=dict(options.tags),
+        tags={**session.tags, **options.tags},
     )
 
 

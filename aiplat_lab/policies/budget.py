@@ -98,6 +98,11 @@ class Budget:
             self._expect(hold)
         return self._counters.rows()
 
+    def counters_of(self, who: Attribution) -> list[dict[str, Any]]:
+        """The budgets that calls of `who` fall under, but those of providers; as `counters` gives them, without what is expected."""
+        now = self._clock()
+        return [one.to_json(self._counters.span(one, now), now) for one in self._counters.matching(who, ())]
+
     async def before(self, call: Call) -> None:
         """Holds the worst case in every budget that the call falls under.
 
@@ -503,7 +508,7 @@ def _exceeded(ask: Ask, part: Part, tokens: int) -> BudgetExceeded:
     return BudgetExceeded(
         f"{counter.name} does not cover this call: limit {_dollars(counter.limit)}, spent {_dollars(span.spent)}, "
         f"held by calls under way {_dollars(span.held)}, needed up to {_dollars(needed)} (an answer of {tokens} tokens). "
-        f"{advice} the prompt, choose a cheaper model, or raise limit_usd under [[budgets]] in aiplat.toml.",
+        f"{advice} the prompt, choose a cheaper model, or {counter.how}.",
         policy=Budget.name,
         scope=counter.budget.scope[0],
         name=counter.budget.scope[1],

@@ -58,6 +58,7 @@ TABLE = {
     "POST /api/plan": CALLERS,
     "GET /api/budgets": READERS,
     "POST /api/budgets/what-if": READERS,
+    "POST /api/budgets/notebook": CALLERS,
     "GET /api/cache": "owner",
     "POST /api/cache/clear": "owner",
     "POST /api/import": "owner",
