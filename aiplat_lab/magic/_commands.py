@@ -198,6 +198,9 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "cancel": _cancel,
     "plan": _commands_plan.plan,
     "budget": _commands_plan.budget,
+    "log": _commands_plan.log,
+    "diff": _commands_plan.diff,
+    "promote": _commands_plan.promote,
     "version": _version,
     "help": _help,
 }
