@@ -205,3 +205,10 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "help": _help,
 }
 """Every command of `%ai`."""
+_CALL_OPTIONS = {"--evalset": (), "--expected": (), "--note": ()}
+WORDS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "cost": {"": (), "--by": _BY},
+    "budget": {"": ("off",), "--per": ("day", "week", "month", "total")},
+    "promote": {"": (), **_CALL_OPTIONS},
+}
+"""What may follow a command, for completion: options, and the values of each; those without an option stand under an empty text."""
