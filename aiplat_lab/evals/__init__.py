@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from aiplat_lab.evals._evalset import Evalset, Sample, load
     from aiplat_lab.evals._evaluate import evaluate
     from aiplat_lab.evals._gate import GateResult, baseline, baseline_run, gate
+    from aiplat_lab.evals._keep import Kept, keep
     from aiplat_lab.evals._plan import Estimate
     from aiplat_lab.evals._run import Run, ScorerSummary, run
     from aiplat_lab.evals._runner import Progress
     from aiplat_lab.evals._savings import Savings, savings
+    from aiplat_lab.evals._schema import check_schema, problem
     from aiplat_lab.evals._score import Answer, Ask, Score, Scorer, measure, scorer
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Estimate",
     "Evalset",
     "GateResult",
+    "Kept",
     "Pairing",
     "Progress",
     "Run",
@@ -36,11 +39,14 @@ __all__ = [
     "ScorerSummary",
     "baseline",
     "baseline_run",
+    "check_schema",
     "compare",
     "evaluate",
     "gate",
+    "keep",
     "load",
     "measure",
+    "problem",
     "run",
     "savings",
     "scorer",
@@ -51,9 +57,11 @@ _HOMES = {
     "_evaluate": ("evaluate",),
     "_evalset": ("Evalset", "Sample", "load"),
     "_gate": ("GateResult", "baseline", "baseline_run", "gate"),
+    "_keep": ("Kept", "keep"),
     "_plan": ("Estimate",),
     "_run": ("Run", "ScorerSummary", "run"),
     "_runner": ("Progress",),
+    "_schema": ("check_schema", "problem"),
     "_savings": ("Savings", "savings"),
     "_score": ("Answer", "Ask", "Score", "Scorer", "measure", "scorer"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,20 +11,23 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import Client, connect
-from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, UsageError
+from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, CapabilityRefused, ProviderError, UsageError, shorten
+from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _formats
+from aiplat_lab.magic import _dry, _formats, _show
 from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
 from aiplat_lab.magic._interpolate import interpolate
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
 from aiplat_lab.magic._reply import Reply, not_json
+from aiplat_lab.magic._steps import Steps, Thread, steps_of
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
 
+_PAUSE_S, _MOST_PAUSE_S = 1.0, 30.0
 _NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
 
 
@@ -35,6 +39,12 @@ class Session:
         self.environment: Environment = environment()
         self.client: Client = connect()
         self.last: Reply | None = None
+        self.threads: dict[str, Thread] = {}
+        """The conversations of this kernel's cells, by name."""
+        self.allowed: set[str] = set()
+        """Functions that a person lets run without being asked again."""
+        self.tags: dict[str, str] = {}
+        """Tags of every call of this kernel's cells."""
         self._money: tuple[str, Decimal] | None = None
         self._default_model = ""
 
@@ -80,12 +90,14 @@ class Session:
 class Cell:
     """One cell on its way from text to output."""
 
-    def __init__(self, session: Session, options: Options, here: Place, request: Request) -> None:
+    def __init__(self, session: Session, options: Options, here: Place, request: Request, steps: Steps | None = None) -> None:
         self.session = session
         self.options = options
         self.here = here
         self.request = request
-        self.format: Format = options.format or "markdown"
+        self.steps = steps or Steps(request)
+        self.earlier: list[Response] = []
+        self.format: Format = options.format or ("json" if options.schema else "markdown")
         self._display_id = uuid.uuid4().hex
         self._live = Live(self._show, self._partial)
 
@@ -96,7 +108,7 @@ class Cell:
             AiplatError: it failed, was refused or was interrupted; what had come until then is shown and marked.
         """
         try:
-            response = self._ask()
+            response = self._answered()
         except KeyboardInterrupt:
             error = CallCancelled(
                 "interrupted: the call was cancelled at the provider, and what had come until then is kept and recorded. "
@@ -109,6 +121,42 @@ class Cell:
             self._fail(error, "refused" if isinstance(error, CallRefused) else "cancelled" if isinstance(error, CallCancelled) else "error")
             raise
         return self._finish(response)
+
+    def _answered(self) -> Response:
+        """The answer that stands, after every step."""
+        response = self._asked()
+        for step in self.steps.steps:
+            try:
+                while (more := step.next(self.request, response)) is not None:
+                    self.earlier.append(response)
+                    self._live.restart()
+                    self.request = more
+                    response = self._asked()
+            except ProviderError:
+                self._keep(Reply(response.text, request=self.request, response=response, bundle={"text/plain": response.text}))
+                raise
+        return response
+
+    def _asked(self) -> Response:
+        """The answer, after as many further tries as the cell may make."""
+        for left in range(self.options.retries or 0, -1, -1):
+            try:
+                return self._ask()
+            except CapabilityRefused:
+                settings = dict(self.request.settings)
+                if self.steps.schema is None or settings.pop("response_format", None) is None:
+                    raise
+                self.request = replace(self.request, settings=settings, call_id=new_id(), parent_id=self.request.call_id)
+                return self._ask()  # the model is told the schema in words too
+            except ProviderError as error:
+                wait_s = min(getattr(error, "retry_after_s", None) or _PAUSE_S, _MOST_PAUSE_S)
+                if not left or not error.retryable:
+                    raise
+                sys.stderr.write(f"%%ai: {shorten(error.message, 200)} Trying again in {wait_s:.3g} s.\n")
+                time.sleep(wait_s)
+                self._live.restart()
+                self.request = replace(self.request, call_id=new_id(), parent_id=self.request.parent_id or self.request.call_id)
+        raise AssertionError("the last try returns or raises")
 
     def _ask(self) -> Response:
         client = self.session.client
@@ -129,7 +177,9 @@ class Cell:
         text = _formats.shown(self.format, response.text)
         error = not_json(response, response.text) if self.format == "json" and _formats.parse_json(response.text) is None else None
         data = bundle(self._answer(text, "ok", response=response, error=error))
-        reply = Reply(text, request=self.request, response=response, bundle=data)
+        value = self.steps.schema.value if self.steps.schema is not None else None
+        reply = Reply(text, request=self.request, response=response, bundle=data, parsed=value)
+        self.steps.answered(response.text)
         self._keep(reply)
         self._end(data)
         if error is not None:
@@ -158,6 +208,8 @@ class Cell:
             error=error,
             currency=currency,
             usd_rate=rate,
+            notes=self.steps.notes() if response is not None else (),
+            earlier=tuple(self.earlier),
         )
 
     def _keep(self, reply: Reply) -> None:
@@ -177,20 +229,65 @@ class Cell:
         return partial(self._answer(text, "running"))
 
 
-def run(magics: AiMagics, line: str, body: str) -> None:
-    """Runs one cell.
+class Ready(NamedTuple):
+    """A cell that was read: what it asks, before anything is sent."""
+
+    options: Options
+    here: Place
+    request: Request
+    warnings: tuple[str, ...]
+    steps: Steps
+
+
+def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | None = None) -> None:  # Any: the user's values
+    """Runs one cell; `also` is what its text may name beside the notebook's variables.
 
     Raises:
         AiplatError: as its kind says; one line, and the cell has failed.
+    """
+    cell = ready(magics, line, body, also=also)
+    options, request, session = cell.options, cell.request, magics.session()
+    for warning in cell.warnings:
+        sys.stderr.write(f"%%ai: {warning}\n")
+    if options.dry_run:
+        _dry.show(session, request, options)
+        return
+    if options.max_cost is not None:
+        request = _dry.within(session, request, options.max_cost)
+    if options.show_request:
+        _show.sent(session.shell, request)
+    reply = Cell(session, options, cell.here, request, cell.steps).run()
+    if options.evaluate:
+        _evaluate(session, cell.here, reply)
+
+
+def ready(
+    magics: AiMagics,
+    line: str,
+    body: str,
+    *,
+    here: Place | None = None,
+    also: Mapping[str, Any] | None = None,  # Any: the user's values
+) -> Ready:
+    """What a cell asks.
+
+    Args:
+        magics: the magics of its kernel.
+        line: what follows `%%ai`.
+        body: the lines below.
+        here: where it stands; None is the cell that runs now.
+        also: variables beside the notebook's own, such as those of a row.
+
+    Raises:
+        AiplatError: it cannot be sent as it stands.
     """
     options = parse(line)
     if not body.strip() and not options.prompt:
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
-    here = place(session.shell, session.environment)
-    asked = _of_prompt(session, options, here, body) if options.prompt else _of_text(session, options, here, body)
-    for warning in asked.warnings:
-        sys.stderr.write(f"%%ai: {warning}\n")
+    here = place(session.shell, session.environment) if here is None else here
+    names = {**variables(session.shell), **(also or {})}
+    asked = (_of_prompt if options.prompt else _of_text)(session, options, here, body, names)
     request = replace(
         asked.request,
         model=model_name(magics, options.model or asked.request.model),
@@ -198,7 +295,46 @@ def run(magics: AiMagics, line: str, body: str) -> None:
         cache=options.cache,
         timeout_s=options.timeout_s,
     )
-    Cell(session, options, here, request).run()
+    history = options.history if options.history is not None or options.thread else (magics.max_history or None)
+    thread = session.threads.setdefault(options.thread, Thread(options.thread)) if options.thread or history else None
+    steps = steps_of(
+        request,
+        options,
+        names,
+        thread=thread,
+        history=history,
+        cell=here.cell_id or f"In[{getattr(session.shell, 'execution_count', 0)}]",
+        consent=lambda name, call: _may_run(magics, here, name, call),
+    )
+    warnings = (*asked.warnings, *(f"{name} is jupyter-ai's: {why}" for name, why in options.ignored))
+    return Ready(options, here, steps.request, warnings, steps)
+
+
+def _may_run(magics: AiMagics, here: Place, name: str, call: str) -> bool:
+    """Whether a function of the notebook may run that a model asks for.
+
+    Raises:
+        UsageError: nobody is there to say so.
+    """
+    session = magics.session()
+    if magics.allow_tools or name in session.allowed:
+        return True
+    if here.headless:
+        raise UsageError(
+            f"the model asks for {shorten(call, 160)}, and nobody is there to allow it. "
+            "Where its functions may run unasked, say so in the notebook: %config AiMagics.allow_tools = True"
+        )
+    said = input(f"The model asks to run {call}. Let it? [y]es, [n]o, [a]lways: ").strip().lower()
+    if said in ("a", "always"):
+        session.allowed.add(name)
+    return said in ("y", "yes", "a", "always")
+
+
+def _evaluate(session: Session, here: Place, reply: Reply) -> None:
+    """Runs the code of an answer (`--eval`), which a cell that nobody watches never does."""
+    if here.headless:
+        raise UsageError("--eval runs a model's code, which happens only where somebody watches. The answer is kept (`_ai`, and -o).")
+    session.shell.run_cell(reply.text).raise_error()
 
 
 class _Asked(NamedTuple):
@@ -208,9 +344,9 @@ class _Asked(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def _of_text(session: Session, options: Options, here: Place, body: str) -> _Asked:
+def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
     """A cell whose text is the prompt."""
-    prompt = interpolate(body.strip("\n").rstrip(), variables(session.shell), strict=here.headless, lenient=options.lenient)
+    prompt = interpolate(body.strip("\n").rstrip(), names, strict=here.headless, lenient=options.lenient)
     form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
     text = f"{prompt.text}\n\n{form}" if form else prompt.text
     request = Request(
@@ -222,13 +358,13 @@ def _of_text(session: Session, options: Options, here: Place, body: str) -> _Ask
     return _Asked(request, prompt.warnings)
 
 
-def _of_prompt(session: Session, options: Options, here: Place, body: str) -> _Asked:
+def _of_prompt(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: as in `_of_text`
     """A cell that gives values to a saved prompt. Its words stay as they were saved: nothing is added to them."""
     from aiplat_lab.magic._saved import prompted  # brings the template engine, which other cells do not need
 
     if options.system:
         raise UsageError("--system has no place beside --prompt: the saved prompt has its own messages. Leave it out.")
-    asked = prompted(options.prompt, body, variables(session.shell), session.client, strict=here.headless, lenient=options.lenient)
+    asked = prompted(options.prompt, body, names, session.client, strict=here.headless, lenient=options.lenient)
     request = asked.prompt.request(asked.values, settings=options.settings, attribution=attribution(session, options, here))
     return _Asked(request, asked.warnings)
 
@@ -248,7 +384,7 @@ def attribution(session: Session, options: Options, here: Place) -> Attribution:
         project=options.project or known.project,
         notebook=here.notebook,
         cell_id=here.cell_id,
-        tags=dict(options.tags),
+        tags={**session.tags, **options.tags},
     )
 
 
@@ -273,7 +409,27 @@ def model_name(magics: AiMagics, typed: str) -> str:
     session = magics.session()
     if not name:
         return session.default_model()
-    if ":" in name and "/" not in name and name not in session.model_names():
+    return _known_name(session, name)
+
+
+_OLD_NAMES = frozenset({"chatgpt", "gpt2", "gpt3", "ernie-bot", "ernie-bot-4", "titan"})
+"""What jupyter-ai 2 calls models by itself; here they mean the default model."""
+
+
+def _known_name(session: Session, name: str) -> str:
+    """A model's name as the gateway knows it: `provider:model`, the bare name of a model at its provider, and jupyter-ai's own names."""
+    if "/" in name:
+        return name
+    models = session.client.models()
+    if any(model["name"] == name for model in models):
+        return name
+    if ":" in name:
         provider, _, model = name.partition(":")
-        return f"{provider}/{model}"
-    return name
+        known = {str(one["provider"]) for entry in models for one in entry["deployments"]}
+        short = provider.removesuffix("-chat")  # jupyter-ai calls some providers twice, such as openai and openai-chat
+        return f"{short if provider not in known and short in known else provider}/{model}"
+    if name in _OLD_NAMES:
+        default = session.default_model()
+        sys.stderr.write(f"%%ai: {name} is a name of jupyter-ai's; {default} answers here. Give it another by `%ai alias {name} MODEL`.\n")
+        return default
+    return next((str(one["name"]) for one in models if one["deployments"] and one["deployments"][0]["model"] == name), name)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple
 
 from aiplat_lab.core.errors import UsageError, did_you_mean
@@ -13,12 +14,12 @@ from aiplat_lab.core.types import CacheMode, Json
 
 Format = Literal["markdown", "text", "code", "json", "html", "math"]
 FORMATS: tuple[Format, ...] = ("markdown", "text", "code", "json", "html", "math")
+ReplayMode = Literal["auto", "only", "refresh", "off"]
+"""`auto` answers from the ledger what was answered before; `only` never spends; `refresh` asks again; `off` does neither look nor keep."""
+_REPLAY: tuple[ReplayMode, ...] = ("auto", "only", "refresh", "off")
 _CACHE: tuple[CacheMode, ...] = ("auto", "on", "refresh", "off")
-_LATER = {
-    "-n": "--region-name", "--region-name": "--region-name", "-q": "--request-schema", "--request-schema": "--request-schema",
-    "-p": "--response-path", "--response-path": "--response-path", "--api-base": "--api-base", "--api-key-name": "--api-key-name",
-    "--eval": "--eval",
-}  # fmt: skip
+_ELSEWHERE = "it stands in aiplat.toml, under [providers], so it is left out here"
+_SECRET = re.compile(r"sk-|[A-Za-z0-9_-]{32,}")
 _KEYS = re.compile(r"api_?key|authorization|secret|token$|password", re.IGNORECASE)
 
 
@@ -44,8 +45,39 @@ class Options:
     team: str = ""
     project: str = ""
     lenient: bool = False
+    evaluate: bool = False
+    """Whether the code of the answer is run."""
+    ignored: tuple[tuple[str, str], ...] = ()
+    """Options of jupyter-ai that have no effect here, and why."""
     prompt: str = ""
     """A saved prompt, which the cell's text gives values."""
+    schema: str = ""
+    """What the answer must fit: the name of a pydantic model or of a JSON Schema of the notebook, or the schema itself."""
+    tools: tuple[str, ...] = ()
+    """Functions of the notebook that the model may ask for."""
+    images: tuple[str, ...] = ()
+    """Variables or paths of images that go with the text."""
+    files: tuple[str, ...] = ()
+    """Paths of files that go with the text."""
+    replay: ReplayMode = "auto"
+    thread: str = ""
+    """The conversation that the cell goes on with."""
+    history: int | None = None
+    """How many earlier turns of the thread are sent; None sends all."""
+    retries: int | None = None
+    max_cost: Decimal | None = None
+    """The most that the cell may cost, in the currency of display."""
+    dry_run: bool = False
+    show_request: bool = False
+    background: bool = False
+    versus: tuple[str, ...] = ()
+    """Models or saved prompts that answer beside the cell's own."""
+    repeat: int = 1
+    """How often each variant answers."""
+    each: str = ""
+    """The column, list or frame that is asked row by row."""
+    into: str = ""
+    workers: int | None = None
 
 
 class _Word(NamedTuple):
@@ -173,10 +205,6 @@ def _option(name: str) -> _Option:
     for option in OPTIONS:
         if name in option.names:
             return option
-    if name in _LATER:
-        raise UsageError(
-            f"{name} is jupyter-ai's {_LATER[name]}, which has no effect here: providers and keys stand in aiplat.toml. Leave it out."
-        )
     near = did_you_mean(name, option_names())
     raise UsageError(f"there is no option {name!r}.{near or ' `%ai help` lists them.'}")
 
@@ -269,6 +297,52 @@ def _whole(key: str, least: int) -> Callable[[dict[str, Any], str, str], None]:
     return keep
 
 
+def _count(field: str, least: int) -> Callable[[dict[str, Any], str, str], None]:
+    def keep(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+        if not re.fullmatch(r"-?\d{1,9}", text) or int(text) < least:
+            raise UsageError(f"{name} is {text!r}; it takes a whole number of {least} or more.")
+        found[field] = int(text)
+
+    return keep
+
+
+def _more(field: str) -> Callable[[dict[str, Any], str, str], None]:
+    def keep(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+        if not text.strip():
+            raise UsageError(f"{name} is empty.")
+        found[field] = (*found.get(field, ()), text)
+
+    return keep
+
+
+def _names(field: str) -> Callable[[dict[str, Any], str, str], None]:
+    def keep(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+        names = tuple(one.strip() for one in text.split(","))
+        if not all(one.isidentifier() for one in names):
+            raise UsageError(f"{name} is {text!r}; it takes names of functions, such as {name} search,convert")
+        found[field] = (*found.get(field, ()), *names)
+
+    return keep
+
+
+def _keep_amount(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    try:
+        amount = Decimal(text.lstrip("£$€"))
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount <= 0:
+        raise UsageError(f"{name} is {text!r}; it takes an amount of money above 0, such as {name} 0.05")
+    found["max_cost"] = amount
+
+
+def _elsewhere(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    if name == "--api-key-name" and _SECRET.search(text):
+        raise UsageError(
+            f"{name} takes the name of a variable, never the key itself: keys stand as references in aiplat.toml. Nothing was sent."
+        )
+    found["ignored"] = (*found.get("ignored", ()), (name, _ELSEWHERE))
+
+
 def _keep_stop(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
     found["settings"].setdefault("stop", []).append(text.replace("\\n", "\n").replace("\\t", "\t"))
 
@@ -304,6 +378,29 @@ OPTIONS: tuple[_Option, ...] = (
     _Option(("--tag",), "KEY=VALUE", "a tag for the ledger; may be repeated", _keep_tag, repeats=True),
     _Option(("--team",), "NAME", "the team that pays", _text("team")),
     _Option(("--project",), "NAME", "the project that pays", _text("project")),
+    _Option(("--schema",), "NAME|JSON", "the answer must fit this pydantic model or JSON Schema", _text("schema")),
+    _Option(("--tools",), "NAMES", "functions the model may ask for, with your consent", _names("tools"), repeats=True),
+    _Option(("--image",), "NAME|PATH", "send an image with the text; may be repeated", _more("images"), repeats=True),
+    _Option(("--file",), "PATH", "send a file with the text; may be repeated", _more("files"), repeats=True),
+    _Option(("--replay",), "MODE", "auto, only (never spend), refresh or off", _one_of("replay", _REPLAY, {})),
+    _Option(("--thread",), "NAME", "go on with this conversation", _text("thread")),
+    _Option(("--history",), "N", "send so many earlier turns of the thread", _count("history", 0)),
+    _Option(("--retries",), "N", "try so many times more after a failure", _count("retries", 0)),
+    _Option(("--max-cost",), "AMOUNT", "send nothing that may cost more", _keep_amount),
+    _Option(("--dry-run",), "", "show the request, its price and what the rules say; send nothing", _flag("dry_run", True)),
+    _Option(("--show-request",), "", "show what was sent above the answer", _flag("show_request", True)),
+    _Option(("--vs",), "MODEL|PROMPT", "ask this one too, side by side; may be repeated", _more("versus"), repeats=True),
+    _Option(("--repeat",), "N", "ask each variant so many times", _count("repeat", 1)),
+    _Option(("--each",), "NAME[.COLUMN]", "ask once a row; {row} or the column's name stands for it", _text("each")),
+    _Option(("--into",), "NAME[.COLUMN]", "keep the answers of --each there", _text("into")),
+    _Option(("--workers",), "N", "ask so many rows at once", _count("workers", 1)),
+    _Option(("--bg",), "", "ask in the background and go on; -o keeps the handle", _flag("background", True)),
+    _Option(("--eval",), "", "run the code of the answer (not where nobody watches)", _flag("evaluate", True)),
+    _Option(("-n", "--region-name"), "NAME", "jupyter-ai's; the region stands in aiplat.toml", _elsewhere),
+    _Option(("-q", "--request-schema"), "JSON", "jupyter-ai's; has no effect", _elsewhere),
+    _Option(("-p", "--response-path"), "PATH", "jupyter-ai's; has no effect", _elsewhere),
+    _Option(("--api-base",), "URL", "jupyter-ai's; the address stands in aiplat.toml", _elsewhere),
+    _Option(("--api-key-name",), "NAME", "jupyter-ai's; the key's reference stands in aiplat.toml", _elsewhere),
     _Option(("--lenient",), "", "send braces that name no variable as they stand", _flag("lenient", True)),
 )
 """Every option of `%%ai`, in the order of the help."""
