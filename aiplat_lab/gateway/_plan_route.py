@@ -11,7 +11,7 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import AiplatError, UsageError
 from aiplat_lab.core.types import Attribution, Json
-from aiplat_lab.gateway._door import Caller, Door, Fields, check_fields, json_reply, read_json, wanted
+from aiplat_lab.gateway._door import Caller, Door, Fields, check_fields, json_reply, read_json
 from aiplat_lab.gateway._own_routes import read_request, schema_of
 from aiplat_lab.gateway.reading import plain
 from aiplat_lab.policies import PERIODS
@@ -48,7 +48,9 @@ async def plan(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
     verdict, and the request as it would be sent.
     """
     body = await read_json(request)
-    given = wanted(body, "requests", list, "a list of requests")
+    given = body.get("requests")
+    if not isinstance(given, list):
+        raise UsageError("the field 'requests' must be a list of requests")
     if len(given) > MOST:
         raise UsageError(f"{len(given)} requests are too many for one plan; send up to {MOST}")
     max_usd = _amount(body.get("max_usd"))
