@@ -38,7 +38,7 @@ _BUDGET: Fields = {
     "attribution": (dict, "an object"),
 }
 _LONGEST = 1_000
-_MOST_USD = 10**9
+_LEAST_USD, _MOST_USD = Decimal("1e-12"), 10**9
 
 
 async def plan(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -79,7 +79,7 @@ def _amount(given: Json, *, name: str = "max_usd") -> Decimal | None:
         amount = Decimal(str(given))
     except InvalidOperation:
         amount = Decimal(-1)
-    if not amount.is_finite() or not 0 <= amount < _MOST_USD:
+    if not amount.is_finite() or not (amount == 0 or _LEAST_USD <= amount < _MOST_USD):
         raise UsageError(f'the field {name!r} must be US dollars such as "0.05", not {str(given)[:40]!r}')
     return amount
 
