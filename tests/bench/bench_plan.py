@@ -17,10 +17,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "magic"), str(ROOT)]
-    str(Path(__file__).resolve().parents[1]),
-    str(Path(__file__).resolve().parents[1] / "magic"),
-    str(Path(__file__).parents[2]),
-]
 
 from faults import FaultServer  # noqa: E402
 from magickit import CANARY, SETTINGS, make_shell  # noqa: E402
