@@ -28,6 +28,7 @@ from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, u
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.gateway._door import (
     CACHE_MODES,
+    REPLAY_MODES,
     Caller,
     Door,
     Fault,
@@ -121,7 +122,9 @@ def schema_of(fields_: Fields, *required: str, **more: Json) -> dict[str, Json]:
 
 _PATH = schema_of({}, "path", path={"type": "string"})
 SCHEMAS: Mapping[str, dict[str, Json]] = {
-    "/api/calls": schema_of(_CALL, cache={"enum": list(CACHE_MODES)}, operation={"enum": ["chat", "embed"]}),
+    "/api/calls": schema_of(
+        _CALL, cache={"enum": list(CACHE_MODES)}, replay={"enum": list(REPLAY_MODES)}, operation={"enum": ["chat", "embed"]}
+    ),
     "/api/query": schema_of(_QUERY, "sql", sql={"type": "string"}),
     "/api/records": schema_of(
         {}, "kind", kind={"type": "string"}, row={"type": "object"}, rows={"type": "array", "items": {"type": "object"}}
@@ -143,7 +146,12 @@ def read_request(body: Mapping[str, Json]) -> Request:
     known_name(body.get("model") or "")
     check_settings(body.get("settings") or {})
     read_messages(body.get("messages") or ())
-    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed")), ("priority", ("", "interactive", "batch"))):
+    for name, known in (
+        ("cache", CACHE_MODES),
+        ("replay", REPLAY_MODES),
+        ("operation", ("chat", "embed")),
+        ("priority", ("", "interactive", "batch")),
+    ):
         if body.get(name) not in (None, *known):
             raise UsageError(f"the field {name!r} must be {' or '.join(known)}, not {str(body[name])[:40]!r}")
     for index, text in enumerate(body.get("inputs") or ()):
