@@ -50,6 +50,7 @@ from aiplat_lab.gateway import (
     _openai_face,
     _own_routes,
     _plan_route,
+    _replay_route,
     _responses_face,
     _route_face,
 )
@@ -147,6 +148,10 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("GET", "/api/budgets", _own_routes.budgets, _OWN, _READERS),
     ("POST", "/api/budgets/what-if", _own_routes.would_pass, _OWN, _READERS),
     ("POST", "/api/budgets/notebook", _plan_route.notebook_budget, _OWN, _CALLS),
+    ("POST", "/api/replay/look", _replay_route.look, _OWN, _CALLS),
+    ("POST", "/api/replay/export", _replay_route.export, _OWN, _KEYS),
+    ("POST", "/api/replay/import", _replay_route.take, _OWN, _CALLS),
+    ("POST", "/api/replay/clear", _replay_route.clear, _OWN, _CALLS),
     ("GET", "/api/cache", _own_routes.cache, _OWN, _OWNER),
     ("POST", "/api/cache/clear", _own_routes.clear_cache, _OWN, _OWNER),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),
