@@ -14,14 +14,38 @@ if TYPE_CHECKING:
     from aiplat_lab import prompts
     from aiplat_lab.client import achat, calls, chat, connect, embed, sql, stream
     from aiplat_lab.evals import compare, evaluate
+    from aiplat_lab.observe import replay
+    from aiplat_lab.observe.verify import verify
     from aiplat_lab.reports import report
     from aiplat_lab.widgets import ab
 
-__all__ = ["__version__", "ab", "achat", "calls", "chat", "compare", "connect", "embed", "evaluate", "prompts", "report", "sql", "stream"]
+__all__ = [
+    "__version__",
+    "ab",
+    "achat",
+    "calls",
+    "chat",
+    "compare",
+    "connect",
+    "embed",
+    "evaluate",
+    "prompts",
+    "replay",
+    "report",
+    "sql",
+    "stream",
+    "verify",
+]
 
-_MODULES = {"prompts": "aiplat_lab.prompts"}
+_MODULES = {"prompts": "aiplat_lab.prompts", "replay": "aiplat_lab.observe.replay"}
 """Names that are modules of their own."""
-_HOMES = {"ab": "aiplat_lab.widgets", "compare": "aiplat_lab.evals", "evaluate": "aiplat_lab.evals", "report": "aiplat_lab.reports"}
+_HOMES = {
+    "ab": "aiplat_lab.widgets",
+    "compare": "aiplat_lab.evals",
+    "evaluate": "aiplat_lab.evals",
+    "report": "aiplat_lab.reports",
+    "verify": "aiplat_lab.observe.verify",
+}
 """Where a name comes from, for those that are not the client's."""
 
 
