@@ -27,6 +27,10 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
         0, help="Known from jupyter-ai. Each cell stands alone here: nothing of earlier cells is sent, whatever this says."
     ).tag(config=True)
 
+    replay = Unicode("", help="What a cell does that has no --replay: auto, only, refresh or off; empty takes aiplat.toml's [replay].").tag(
+        config=True
+    )
+
     def __init__(self, shell: Any = None, **settings: Any) -> None:  # Any: IPython's shell, which comes without types
         super().__init__(shell=shell, **settings)
         self._session: Session | None = None
