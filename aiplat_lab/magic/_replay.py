@@ -135,8 +135,7 @@ def written(value: Any) -> str:  # Any: the user's values
 
 def values_now(session: Session, reference: str) -> str | None:
     """What a reference such as `{mail}`, or the variable of a saved prompt, stands for now; None where it is not there."""
-    from aiplat_lab.magic._cell import variables  # which imports this module
-    from aiplat_lab.magic._interpolate import as_value, interpolate, is_value
+    from aiplat_lab.magic._interpolate import as_value, interpolate, is_value, variables
 
     names = variables(session.shell)
     try:
