@@ -16,9 +16,9 @@ from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _dry, _formats, _show
-from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
-from aiplat_lab.magic._interpolate import interpolate
+from aiplat_lab.magic import _dry, _formats, _replay, _show
+from aiplat_lab.magic._bundle import MIME, Answer, Bundle, Status, bundle, partial, provenance
+from aiplat_lab.magic._interpolate import interpolate, variables
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
 from aiplat_lab.magic._reply import Reply, not_json
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
 
 _PAUSE_S, _MOST_PAUSE_S = 1.0, 30.0
-_NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
 
 
 class Session:
@@ -45,6 +44,10 @@ class Session:
         """Functions that a person lets run without being asked again."""
         self.tags: dict[str, str] = {}
         """Tags of every call of this kernel's cells."""
+        self.bundle: _replay.Taken | None = None
+        """The replay bundle that was taken in."""
+        self.answered: dict[str, None] = {}
+        """The calls that this kernel's cells were answered, in their order."""
         self._money: tuple[str, Decimal] | None = None
         self._default_model = ""
 
@@ -70,11 +73,11 @@ class Session:
     def publish(self, data: Mapping[str, Any], *, display_id: str, update: bool) -> None:  # Any: MIME data
         """Sends one output of the running cell, or the next state of it."""
         call = data.get("application/vnd.aiplat.call+json") or {}
-        metadata = {
+        metadata: dict[str, Any] = {  # Any: JSON
             "jupyter_ai": {"provider_id": call.get("provider", ""), "model_id": call.get("response_model") or call.get("model", "")}
         }
-        if call.get("prompt_name"):
-            metadata["aiplat"] = {"prompt_name": call["prompt_name"], "prompt_version": call["prompt_version"]}
+        if call.get("status") not in {None, "running"}:
+            metadata["aiplat"] = metadata[MIME] = provenance(call)
         self.shell.display_pub.publish(dict(data), metadata, transient={"display_id": display_id}, update=update)
 
     def _ask_status(self) -> None:
@@ -90,8 +93,17 @@ class Session:
 class Cell:
     """One cell on its way from text to output."""
 
-    def __init__(self, session: Session, options: Options, here: Place, request: Request, steps: Steps | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        options: Options,
+        here: Place,
+        request: Request,
+        steps: Steps | None = None,
+        depends: Mapping[str, Any] | None = None,  # Any: JSON
+    ) -> None:
         self.session = session
+        self.depends = depends or {}
         self.options = options
         self.here = here
         self.request = request
@@ -210,9 +222,11 @@ class Cell:
             usd_rate=rate,
             notes=self.steps.notes() if response is not None else (),
             earlier=tuple(self.earlier),
+            depends=self.depends,
         )
 
     def _keep(self, reply: Reply) -> None:
+        self.session.answered[reply.call_id] = None
         self.session.last = reply
         self.session.shell.push({"_ai": reply}, interactive=False)
         if self.options.out:
@@ -237,6 +251,8 @@ class Ready(NamedTuple):
     request: Request
     warnings: tuple[str, ...]
     steps: Steps
+    depends: Mapping[str, Any]  # Any: JSON
+    """What the answer depends on, as its output says it."""
 
 
 def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | None = None) -> None:  # Any: the user's values
@@ -256,7 +272,7 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
         request = _dry.within(session, request, options.max_cost)
     if options.show_request:
         _show.sent(session.shell, request)
-    reply = Cell(session, options, cell.here, request, cell.steps).run()
+    reply = Cell(session, options, cell.here, request, cell.steps, cell.depends).run()
     if options.evaluate:
         _evaluate(session, cell.here, reply)
 
@@ -286,6 +302,7 @@ def ready(
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
     here = place(session.shell, session.environment) if here is None else here
+    _replay.take_in(session)
     names = {**variables(session.shell), **(also or {})}
     asked = (_of_prompt if options.prompt else _of_text)(session, options, here, body, names)
     request = replace(
@@ -307,7 +324,10 @@ def ready(
         consent=lambda name, call: _may_run(magics, here, name, call),
     )
     warnings = (*asked.warnings, *(f"{name} is jupyter-ai's: {why}" for name, why in options.ignored))
-    return Ready(options, here, steps.request, warnings, steps)
+    request = _replay.by_default(session, options, _replay.wished(magics, options, steps.request))
+    default = not (options.model or asked.request.model)
+    depends = _replay.depends(options, line, body, request, asked.values, default=default)
+    return Ready(options, here, request, warnings, steps, depends)
 
 
 def _may_run(magics: AiMagics, here: Place, name: str, call: str) -> bool:
@@ -342,6 +362,7 @@ class _Asked(NamedTuple):
 
     request: Request
     warnings: tuple[str, ...]
+    values: Mapping[str, Any]  # Any: the user's values
 
 
 def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
@@ -355,7 +376,7 @@ def _of_text(session: Session, options: Options, here: Place, body: str, names: 
         settings=dict(options.settings),
         attribution=attribution(session, options, here),
     )
-    return _Asked(request, prompt.warnings)
+    return _Asked(request, prompt.warnings, prompt.values)
 
 
 def _of_prompt(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: as in `_of_text`
@@ -366,7 +387,7 @@ def _of_prompt(session: Session, options: Options, here: Place, body: str, names
         raise UsageError("--system has no place beside --prompt: the saved prompt has its own messages. Leave it out.")
     asked = prompted(options.prompt, body, names, session.client, strict=here.headless, lenient=options.lenient)
     request = asked.prompt.request(asked.values, settings=options.settings, attribution=attribution(session, options, here))
-    return _Asked(request, asked.warnings)
+    return _Asked(request, asked.warnings, asked.values)
 
 
 def asks_prompt(line: str) -> bool:
@@ -386,16 +407,6 @@ def attribution(session: Session, options: Options, here: Place) -> Attribution:
         cell_id=here.cell_id,
         tags={**session.tags, **options.tags},
     )
-
-
-def variables(shell: Any) -> Mapping[str, Any]:  # Any: IPython's shell, and whatever its variables hold
-    """The notebook's variables, without what IPython itself put there."""
-    hidden = getattr(shell, "user_ns_hidden", {})
-    own = dict(shell.user_ns)
-    for name in _NOT_VARIABLES:
-        if name in own and own[name] is hidden.get(name, own[name]):
-            del own[name]
-    return own
 
 
 def model_name(magics: AiMagics, typed: str) -> str:

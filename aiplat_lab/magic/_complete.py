@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import connect
 from aiplat_lab.core.errors import AiplatError
-from aiplat_lab.magic._cell import variables
-from aiplat_lab.magic._interpolate import is_value
+from aiplat_lab.magic._interpolate import is_value, variables
 from aiplat_lab.magic._options import FORMATS, OPTIONS
 
 if TYPE_CHECKING:
@@ -65,16 +64,16 @@ class Names:
         self._reading.join(within_s)
 
     def _read(self) -> None:
-        client = connect(spawn=False)
         try:
+            client = connect(spawn=False)
             self.models = [str(one["name"]) for one in client.models()]
             shelf = client.get("/api/prompts")["prompts"]
             self.prompts = sorted(reference for name, entry in shelf.items() for reference in _references(name, entry))
+            client.close()
         except (AiplatError, OSError):
             pass  # no gateway runs, or it is an older one: what is known stays
         finally:
             self._read_at = time.monotonic()
-            client.close()
 
 
 names = Names()

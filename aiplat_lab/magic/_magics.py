@@ -28,6 +28,10 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
     ).tag(config=True)
     allow_tools = Bool(False, help="Whether functions named by --tools may run unasked, such as where nobody watches.").tag(config=True)
 
+    replay = Unicode("", help="What a cell does that has no --replay: auto, only, refresh or off; empty takes aiplat.toml's [replay].").tag(
+        config=True
+    )
+
     def __init__(self, shell: Any = None, **settings: Any) -> None:  # Any: IPython's shell, which comes without types
         super().__init__(shell=shell, **settings)
         self._session: Session | None = None
@@ -108,7 +112,9 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
         Of jupyter-ai, and left out with a word, since providers stand in aiplat.toml: -n (--region-name), -q
         (--request-schema), -p (--response-path), --api-base, --api-key-name.
 
-        Commands: %ai list, models, prompts, status, last, cost, cancel, version, help
+        Before spending: `%%ai --dry-run` one cell, `%ai plan` the whole notebook, `%ai budget 2.50` for all it may spend a day.
+
+        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, cancel, version, help
         """
         from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for
 

@@ -10,16 +10,15 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple
 
 from aiplat_lab.core.errors import UsageError, did_you_mean
-from aiplat_lab.core.types import CacheMode, Json
+from aiplat_lab.core.types import CacheMode, Json, ReplayMode
 
 Format = Literal["markdown", "text", "code", "json", "html", "math"]
 FORMATS: tuple[Format, ...] = ("markdown", "text", "code", "json", "html", "math")
-ReplayMode = Literal["auto", "only", "refresh", "off"]
-"""`auto` answers from the ledger what was answered before; `only` never spends; `refresh` asks again; `off` does neither look nor keep."""
 _REPLAY: tuple[ReplayMode, ...] = ("auto", "only", "refresh", "off")
 _CACHE: tuple[CacheMode, ...] = ("auto", "on", "refresh", "off")
 _ELSEWHERE = "it stands in aiplat.toml, under [providers], so it is left out here"
 _SECRET = re.compile(r"sk-|[A-Za-z0-9_-]{32,}")
+_LEAST_AMOUNT, _MOST_AMOUNT = Decimal("1e-9"), Decimal(10**9)
 _KEYS = re.compile(r"api_?key|authorization|secret|token$|password", re.IGNORECASE)
 
 
@@ -59,7 +58,8 @@ class Options:
     """Variables or paths of images that go with the text."""
     files: tuple[str, ...] = ()
     """Paths of files that go with the text."""
-    replay: ReplayMode = "auto"
+    replay: ReplayMode = ""
+    """Empty takes `%config AiMagics.replay`, and then the setting."""
     thread: str = ""
     """The conversation that the cell goes on with."""
     history: int | None = None
@@ -330,7 +330,7 @@ def _keep_amount(found: dict[str, Any], text: str, name: str) -> None:  # Any: a
         amount = Decimal(text.lstrip("£$€"))
     except InvalidOperation:
         amount = Decimal(-1)
-    if not amount.is_finite() or amount <= 0:
+    if not amount.is_finite() or not _LEAST_AMOUNT <= amount < _MOST_AMOUNT:
         raise UsageError(f"{name} is {text!r}; it takes an amount of money above 0, such as {name} 0.05")
     found["max_cost"] = amount
 
