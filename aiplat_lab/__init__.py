@@ -12,12 +12,27 @@ from aiplat_lab.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from aiplat_lab import prompts
-    from aiplat_lab.client import achat, calls, chat, connect, embed, sql, stream
+    from aiplat_lab.client import achat, calls, chat, connect, embed, route_sdks, sql, stream
     from aiplat_lab.evals import compare, evaluate
     from aiplat_lab.reports import report
     from aiplat_lab.widgets import ab
 
-__all__ = ["__version__", "ab", "achat", "calls", "chat", "compare", "connect", "embed", "evaluate", "prompts", "report", "sql", "stream"]
+__all__ = [
+    "__version__",
+    "ab",
+    "achat",
+    "calls",
+    "chat",
+    "compare",
+    "connect",
+    "embed",
+    "evaluate",
+    "prompts",
+    "report",
+    "route_sdks",
+    "sql",
+    "stream",
+]
 
 _MODULES = {"prompts": "aiplat_lab.prompts"}
 """Names that are modules of their own."""

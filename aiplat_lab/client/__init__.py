@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiplat_lab.client._async import AsyncStream
 from aiplat_lab.client._client import Client, Prompt, connect
+from aiplat_lab.client._routing import Routing, route_sdks, routed
 from aiplat_lab.client._stream import Stream
 from aiplat_lab.core.settings import environment
 from aiplat_lab.core.types import Response
@@ -18,7 +19,23 @@ from aiplat_lab.core.types import Response
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["AsyncStream", "Client", "Stream", "achat", "astream", "calls", "chat", "connect", "default", "embed", "sql", "stream"]
+__all__ = [
+    "AsyncStream",
+    "Client",
+    "Routing",
+    "Stream",
+    "achat",
+    "astream",
+    "calls",
+    "chat",
+    "connect",
+    "default",
+    "embed",
+    "route_sdks",
+    "routed",
+    "sql",
+    "stream",
+]
 
 _clients: dict[tuple[object, ...], Client] = {}
 

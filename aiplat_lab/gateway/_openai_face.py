@@ -123,7 +123,7 @@ async def chat(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
     check_fields(body, _FIELDS)
     check_settings(body)
     asked = Request(
-        model=model_of(body),
+        model=door.meant(request, model_of(body)),
         messages=read_messages(wanted(body, "messages", list, "a list of one or more messages")),
         settings={name: value for name, value in body.items() if name not in _NOT_SETTINGS},
         stream=body.get("stream") is True,
@@ -144,7 +144,7 @@ async def embeddings(door: Door, request: web.Request, caller: Caller) -> web.St
     """`POST /v1/embeddings`."""
     body = await read_json(request)
     asked = Request(
-        model=model_of(body),
+        model=door.meant(request, model_of(body)),
         operation="embed",
         inputs=_inputs(body),
         settings={name: value for name, value in body.items() if name not in {"model", "input"}},
