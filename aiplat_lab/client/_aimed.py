@@ -56,7 +56,10 @@ class Aimed:
         query = without_key([*url.query.items(), *_pairs(options.pop("params", None))])
         options = {name: value for name, value in options.items() if name not in {"proxy", "proxy_auth", "ssl"}}
         for again in (False, True):
-            address = await asyncio.to_thread(self._address, again=again)
+            try:
+                address = await asyncio.to_thread(self._address, again=again)
+            except AiplatError as error:
+                raise lib.ClientConnectionError(str(error)) from None
             base, token, connector = self._door(lib, address)
             own = lib.ClientSession(connector=connector, connector_owner=False, timeout=session.timeout)
             try:
@@ -69,10 +72,7 @@ class Aimed:
         raise AssertionError("the second try returns or raises")
 
     def _address(self, *, again: bool) -> Address | None:
-        try:
-            return self.target.start() if again else self.target.locate()
-        except AiplatError as error:
-            raise ConnectionError(str(error)) from None
+        return self.target.start() if again else self.target.locate()
 
     def _door(self, lib: ModuleType, address: Address | None) -> tuple[str, list[tuple[str, str]], Any]:
         if address is not None and address.socket:

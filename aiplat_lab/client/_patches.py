@@ -33,20 +33,24 @@ class Router(Protocol):
 
 
 class Patch:
-    """One method of one class, with ours in its place."""
+    """One method of one class, with ours around it while calls are routed."""
 
     def __init__(self, owner: type, name: str, make: Callable[[Any], Any]) -> None:
-        self._owner, self._name = owner, name
-        self._original = owner.__dict__[name]
-        self._ours = make(self._original)
-        setattr(owner, name, self._ours)
+        self._owner, self._name, self._make = owner, name, make
+        self._original = self._ours = owner.__dict__[name]
 
-    def undo(self) -> bool:
-        """Puts the original back; false where somebody else has put theirs over ours, which then only hands on."""
-        if self._owner.__dict__.get(self._name) is not self._ours:
-            return False
-        setattr(self._owner, self._name, self._original)
-        return True
+    def apply(self) -> None:
+        """Puts ours around what is there; again changes nothing."""
+        there = self._owner.__dict__[self._name]
+        if there is not self._ours or there is self._original:
+            self._original, self._ours = there, self._make(there)
+            setattr(self._owner, self._name, self._ours)
+
+    def undo(self) -> None:
+        """Puts back what was there; where somebody else has put theirs over ours since, ours stays and only hands on."""
+        if self._owner.__dict__[self._name] is self._ours:
+            setattr(self._owner, self._name, self._original)
+            self._ours = self._original
 
 
 def httpx_patches(lib: ModuleType, router: Callable[[], Any]) -> list[Patch]:  # Any: Router | None

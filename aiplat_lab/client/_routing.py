@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Mapping
 from types import ModuleType, TracebackType
 
@@ -12,7 +13,7 @@ from aiplat_lab.client._hosts import KEYS, PLACEHOLDER, Bases, way
 from aiplat_lab.client._identity import identity
 from aiplat_lab.client._patches import LIBRARIES, Arrivals, Patch, patches
 from aiplat_lab.client._wire import Target
-from aiplat_lab.core.errors import UsageError, did_you_mean
+from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
 from aiplat_lab.core.settings import environment, lend, take_back
 from aiplat_lab.core.types import CacheMode
 
@@ -21,7 +22,7 @@ _lock = threading.RLock()
 _now: Routing | None = None
 """What routes at this moment."""
 _patched: dict[str, list[Patch]] = {}
-"""What is patched, by library."""
+"""What is changed of each library while calls are routed."""
 _lent: set[str] = set()
 """The variables that hold a placeholder of ours."""
 
@@ -119,14 +120,14 @@ def _set(routing: Routing | None) -> None:
         if routing is None:
             _now = None
             _arrivals.remove()
-            for name in [name for name, made in _patched.items() if all([one.undo() for one in made])]:
-                del _patched[name]
+            for patch in (one for made in _patched.values() for one in made):
+                patch.undo()
             for name in list(_lent):
                 take_back(name, PLACEHOLDER)
             _lent.clear()
             return
         for name in LIBRARIES:
-            if name in sys.modules and name not in _patched:
+            if name in sys.modules:
                 _meet(sys.modules[name])
         _arrivals.install()
         _lent.update(name for name, enough in KEYS if lend(name, PLACEHOLDER, unless=enough))
@@ -136,7 +137,13 @@ def _set(routing: Routing | None) -> None:
 def _meet(module: ModuleType) -> None:
     with _lock:
         if module.__name__ not in _patched:
-            _patched[module.__name__] = patches(module, routed)
+            try:
+                _patched[module.__name__] = patches(module, routed)
+            except AiplatError as error:  # which must not keep anybody from importing the library
+                _patched[module.__name__] = []
+                warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+        for patch in _patched[module.__name__]:
+            patch.apply()
 
 
 _arrivals = Arrivals(_meet)

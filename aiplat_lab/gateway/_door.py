@@ -155,7 +155,7 @@ class Door:
         that the caller's SDK is made for, as its header says.
         """
         kind = request.headers.get("x-aiplat-sdk", "")
-        if not kind or self.settings.deployments(model):
+        if not kind or "/" in model or self.settings.deployments(model):
             return model
         provider = next((name for name, one in self.settings.providers.items() if one.kind == kind), "")
         return f"{provider}/{model}" if provider else model

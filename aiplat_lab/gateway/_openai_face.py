@@ -159,9 +159,15 @@ async def embeddings(door: Door, request: web.Request, caller: Caller) -> web.St
 
 
 async def models(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`GET /v1/models`: what may be asked, by the caller's key."""
+    """`GET /v1/models`: what may be asked, by the caller's key; as Anthropic's SDKs read it where one of them asks."""
     allowed = caller.key.models if caller.key is not None else ()
     names = [entry["name"] for entry in door.gateway.models() if not allowed or entry["name"] in allowed]
+    if "anthropic-version" in request.headers:
+        at = door.started_at.isoformat()
+        rows: list[Json] = [{"type": "model", "id": name, "display_name": name, "created_at": at} for name in names]
+        return json_reply(
+            {"data": rows, "has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+        )
     return json_reply({"object": "list", "data": [_model(door, name) for name in names]})
 
 

@@ -15,6 +15,7 @@ from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.magic._options import options_help, split
+from aiplat_lab.magic._route import route
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
@@ -197,6 +198,7 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "last": _last,
     "cost": _cost,
     "cancel": _cancel,
+    "route": route,
     "version": _version,
     "help": _help,
 }

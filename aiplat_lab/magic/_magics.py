@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from traitlets import Dict, Integer, Unicode
+from traitlets import Bool, Dict, Integer, Unicode, observe
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._cell import Session
@@ -27,9 +27,19 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
         0, help="Known from jupyter-ai. Each cell stands alone here: nothing of earlier cells is sent, whatever this says."
     ).tag(config=True)
 
+    route_sdks = Bool(
+        False, help="Whether the calls of the OpenAI, Anthropic, Google and LiteLLM SDKs of this kernel go through the gateway."
+    ).tag(config=True)
+
     def __init__(self, shell: Any = None, **settings: Any) -> None:  # Any: IPython's shell, which comes without types
         super().__init__(shell=shell, **settings)
         self._session: Session | None = None
+
+    @observe("route_sdks")  # type: ignore[untyped-decorator]  # traitlets comes without types
+    def _route(self, change: Any) -> None:  # Any: traitlets' own bunch
+        from aiplat_lab.client import route_sdks  # which `%load_ext` need not pay for
+
+        route_sdks(bool(change["new"]))
 
     def session(self) -> Session:
         """What the cells of this kernel share; made when the first of them runs."""
@@ -103,7 +113,7 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
         Running a cell again costs nothing while its prompt, model and settings are the same: the answer comes from the
         ledger, and the line under it says so. Interrupt the kernel to cancel a call. The last reply is in `_ai`.
 
-        Commands: %ai list, models, prompts, status, last, cost, cancel, version, help
+        Commands: %ai list, models, prompts, status, last, cost, cancel, route, version, help
         """
         from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for
 
