@@ -12,21 +12,32 @@ from aiplat_lab.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from aiplat_lab import prompts
-    from aiplat_lab.client import achat, calls, chat, connect, embed, route_sdks, sql, stream
+    from aiplat_lab.client import achat, adry_run, calls, chat, connect, dry_run, embed, route_sdks, sql, stream
     from aiplat_lab.evals import compare, evaluate
+    from aiplat_lab.magic.twins import abudget, adiff, aplan, apromote, budget, diff, plan, promote
     from aiplat_lab.reports import report
     from aiplat_lab.widgets import ab
 
 __all__ = [
     "__version__",
     "ab",
+    "abudget",
     "achat",
+    "adiff",
+    "adry_run",
+    "aplan",
+    "apromote",
+    "budget",
     "calls",
     "chat",
     "compare",
     "connect",
+    "diff",
+    "dry_run",
     "embed",
     "evaluate",
+    "plan",
+    "promote",
     "prompts",
     "report",
     "route_sdks",
@@ -36,7 +47,14 @@ __all__ = [
 
 _MODULES = {"prompts": "aiplat_lab.prompts"}
 """Names that are modules of their own."""
-_HOMES = {"ab": "aiplat_lab.widgets", "compare": "aiplat_lab.evals", "evaluate": "aiplat_lab.evals", "report": "aiplat_lab.reports"}
+_TWINS = ("abudget", "adiff", "aplan", "apromote", "budget", "diff", "plan", "promote")
+_HOMES = {
+    "ab": "aiplat_lab.widgets",
+    "compare": "aiplat_lab.evals",
+    "evaluate": "aiplat_lab.evals",
+    "report": "aiplat_lab.reports",
+    **dict.fromkeys(_TWINS, "aiplat_lab.magic.twins"),
+}
 """Where a name comes from, for those that are not the client's."""
 
 

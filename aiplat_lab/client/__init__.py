@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiplat_lab.client._async import AsyncStream
 from aiplat_lab.client._client import Client, Prompt, connect
+from aiplat_lab.client._dry import DryRun
 from aiplat_lab.client._routing import Routing, route_sdks, routed
 from aiplat_lab.client._stream import Stream
 from aiplat_lab.core.settings import environment
@@ -22,14 +24,17 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncStream",
     "Client",
+    "DryRun",
     "Routing",
     "Stream",
     "achat",
+    "adry_run",
     "astream",
     "calls",
     "chat",
     "connect",
     "default",
+    "dry_run",
     "embed",
     "route_sdks",
     "routed",
@@ -68,6 +73,16 @@ def stream(prompt: Prompt, *, model: str | None = None, **options: Any) -> Strea
 def astream(prompt: Prompt, *, model: str | None = None, **options: Any) -> AsyncStream:
     """As `stream`: `async with astream(…) as pieces: async for text in pieces: …`."""
     return default().astream(prompt, model=model, **options)
+
+
+def dry_run(prompt: Prompt, *, model: str | None = None, **options: Any) -> DryRun:
+    """What would become of a call, asked as by `chat`: the request, tokens, price, each policy's verdict. Nothing is sent."""
+    return default().dry_run(prompt, model=model, **options)
+
+
+async def adry_run(prompt: Prompt, *, model: str | None = None, **options: Any) -> DryRun:
+    """As `dry_run`, without holding up the event loop."""
+    return await asyncio.to_thread(dry_run, prompt, model=model, **options)
 
 
 def embed(texts: str | Sequence[str], *, model: str = "minilm", **options: Any) -> Response:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiplat_lab.client import _async
 from aiplat_lab.client._async import AsyncStream
+from aiplat_lab.client._dry import DryRun, currency_of
 from aiplat_lab.client._reading import GatewayReader, Reader, SnapshotReader
 from aiplat_lab.client._sending import HEADERS, PATH, Sending, checked, error_of
 from aiplat_lab.client._stream import Stream
@@ -153,6 +155,39 @@ class Client:
             attribution=self._of(attribution),
         )
         return self._send(request)
+
+    # --- before asking ----------------------------------------------------------------------------------------------
+
+    def plan(self, requests: Sequence[Request], *, max_usd: Decimal | None = None) -> list[dict[str, Any]]:
+        """What would become of each request: `state`, tokens, price from `low_usd` to `high_usd`, what every policy says.
+
+        Nothing is sent to a model, held or recorded.
+
+        Args:
+            requests: the requests.
+            max_usd: gives in `tokens_within` how long an answer may be for its call to cost no more than this.
+        """
+        asked = [replace(one, attribution=_filled(one.attribution, self._who)).to_json() for one in requests]
+        limit = {} if max_usd is None else {"max_usd": f"{max_usd:f}"}
+        self._need_gateway()
+        found: list[dict[str, Any]] = self._gateway.ask("POST", "/api/plan", {"requests": plain(asked), **limit})["plans"]
+        return found
+
+    def dry_run(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        cache: CacheMode = "auto",
+        timeout_s: float | None = None,
+        attribution: Who = None,
+        **settings: Json,
+    ) -> DryRun:
+        """What would become of a call, asked as by `chat`: the exact request, tokens, price, and each policy's verdict. Nothing is sent."""
+        request = self._request(prompt, model, cache, timeout_s, attribution, settings)
+        [found] = self.plan([request])
+        currency, rate = currency_of(self.status())
+        return DryRun(found, currency, rate)
 
     # --- reading the ledger -----------------------------------------------------------------------------------------
 

@@ -8,7 +8,16 @@ from typing import Any
 
 from aiplat_lab.core.types import Json
 from aiplat_lab.core.version import VERSION
-from aiplat_lab.gateway import _anthropic_face, _gemini_face, _import_route, _key_routes, _openai_face, _own_routes, _responses_face
+from aiplat_lab.gateway import (
+    _anthropic_face,
+    _gemini_face,
+    _import_route,
+    _key_routes,
+    _openai_face,
+    _own_routes,
+    _plan_route,
+    _responses_face,
+)
 
 _NAMED = re.compile(r"{(\w+)(?::[^}]*)?}")
 _SCHEMAS: Mapping[str, dict[str, Json]] = {
@@ -19,6 +28,7 @@ _SCHEMAS: Mapping[str, dict[str, Json]] = {
     **_own_routes.SCHEMAS,
     **_key_routes.SCHEMAS,
     **_import_route.SCHEMAS,
+    **_plan_route.SCHEMAS,
 }
 _HEADERS = {
     "x-aiplat-team": "The team that pays, where the caller's key names none.",

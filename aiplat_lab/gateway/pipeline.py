@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from threading import Thread
 from types import TracebackType
 from typing import Any
@@ -30,6 +31,7 @@ from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
 from aiplat_lab.gateway._explain import explained
 from aiplat_lab.gateway._meanings import embedder
+from aiplat_lab.gateway._plan import planned
 from aiplat_lab.gateway._trip import Trip, typed
 from aiplat_lab.gateway.booking import book
 from aiplat_lab.gateway.counting import Counted
@@ -238,6 +240,14 @@ class Gateway:
         listed = call.deployments
         await self._before(call, self._policies[: len(FIRST)])
         return explained(call, listed, route=self._route, prices=self._prices, settings=self._settings)
+
+    async def plan(self, request: Request, *, max_usd: Decimal | None = None) -> dict[str, Any]:  # Any: JSON
+        """What would become of a call, by every policy; nothing is sent, held or recorded. With the longest answer within `max_usd`."""
+        call = Call(request=self._prompts.named(request), started_at=self._clock(), deployments=self._behind(request.model))
+        if not call.deployments or not (request.messages or request.inputs or request.body is not None):
+            await self._before(call, ())  # raises what a call would
+        call.state["request_hash"] = request_document(request).hash
+        return await planned(call, self._policies, orders=self._route.orders, prices=self._prices, max_usd=max_usd)
 
     def breakers(self) -> list[dict[str, Any]]:
         """The deployments that failed lately, with the state of their breakers."""

@@ -48,6 +48,7 @@ from aiplat_lab.gateway import (
     _key_routes,
     _openai_face,
     _own_routes,
+    _plan_route,
     _responses_face,
     _route_face,
 )
@@ -141,8 +142,10 @@ ROUTES: tuple[tuple[str, str, Route, Face, Access], ...] = (
     ("POST", "/api/keys/{id}/revoke", _key_routes.revoke_key, _OWN, _KEEPERS),
     ("POST", "/api/keys/{id}/rotate", _key_routes.rotate_key, _OWN, _KEEPERS),
     ("POST", "/api/route/explain", _route_face.explain, _OWN, _CALLS),
+    ("POST", "/api/plan", _plan_route.plan, _OWN, _CALLS),
     ("GET", "/api/budgets", _own_routes.budgets, _OWN, _READERS),
     ("POST", "/api/budgets/what-if", _own_routes.would_pass, _OWN, _READERS),
+    ("POST", "/api/budgets/notebook", _plan_route.notebook_budget, _OWN, _CALLS),
     ("GET", "/api/cache", _own_routes.cache, _OWN, _OWNER),
     ("POST", "/api/cache/clear", _own_routes.clear_cache, _OWN, _OWNER),
     ("POST", "/api/schedules/{id}/run", _own_routes.run_schedule, _OWN, _OWNER),

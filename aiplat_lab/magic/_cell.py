@@ -14,7 +14,7 @@ from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, Usag
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _formats
+from aiplat_lab.magic import _dry, _formats
 from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
 from aiplat_lab.magic._interpolate import interpolate
 from aiplat_lab.magic._live import Live
@@ -35,6 +35,8 @@ class Session:
         self.environment: Environment = environment()
         self.client: Client = connect()
         self.last: Reply | None = None
+        self.tags: dict[str, str] = {}
+        """Tags of every call of this kernel's cells."""
         self._money: tuple[str, Decimal] | None = None
         self._default_model = ""
 
@@ -177,20 +179,60 @@ class Cell:
         return partial(self._answer(text, "running"))
 
 
+class Ready(NamedTuple):
+    """A cell that was read: what it asks, before anything is sent."""
+
+    options: Options
+    here: Place
+    request: Request
+    warnings: tuple[str, ...]
+
+
 def run(magics: AiMagics, line: str, body: str) -> None:
     """Runs one cell.
 
     Raises:
         AiplatError: as its kind says; one line, and the cell has failed.
     """
+    cell = ready(magics, line, body)
+    options, request, session = cell.options, cell.request, magics.session()
+    for warning in cell.warnings:
+        sys.stderr.write(f"%%ai: {warning}\n")
+    if options.dry_run:
+        _dry.show(session, request, options)
+        return
+    if options.max_cost is not None:
+        request = _dry.within(session, request, options.max_cost)
+    Cell(session, options, cell.here, request).run()
+
+
+def ready(
+    magics: AiMagics,
+    line: str,
+    body: str,
+    *,
+    here: Place | None = None,
+    also: Mapping[str, Any] | None = None,  # Any: the user's values
+) -> Ready:
+    """What a cell asks.
+
+    Args:
+        magics: the magics of its kernel.
+        line: what follows `%%ai`.
+        body: the lines below.
+        here: where it stands; None is the cell that runs now.
+        also: variables beside the notebook's own, such as those of a row.
+
+    Raises:
+        AiplatError: it cannot be sent as it stands.
+    """
     options = parse(line)
     if not body.strip() and not options.prompt:
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
-    here = place(session.shell, session.environment)
-    asked = _of_prompt(session, options, here, body) if options.prompt else _of_text(session, options, here, body)
-    for warning in asked.warnings:
-        sys.stderr.write(f"%%ai: {warning}\n")
+    here = place(session.shell, session.environment) if here is None else here
+    names = {**variables(session.shell), **(also or {})}
+    asked = (_of_prompt if options.prompt else _of_text)(session, options, here, body, names)
     request = replace(
         asked.request,
         model=model_name(magics, options.model or asked.request.model),
@@ -198,7 +240,7 @@ def run(magics: AiMagics, line: str, body: str) -> None:
         cache=options.cache,
         timeout_s=options.timeout_s,
     )
-    Cell(session, options, here, request).run()
+    return Ready(options, here, request, asked.warnings)
 
 
 class _Asked(NamedTuple):
@@ -208,9 +250,9 @@ class _Asked(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def _of_text(session: Session, options: Options, here: Place, body: str) -> _Asked:
+def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
     """A cell whose text is the prompt."""
-    prompt = interpolate(body.strip("\n").rstrip(), variables(session.shell), strict=here.headless, lenient=options.lenient)
+    prompt = interpolate(body.strip("\n").rstrip(), names, strict=here.headless, lenient=options.lenient)
     form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
     text = f"{prompt.text}\n\n{form}" if form else prompt.text
     request = Request(
@@ -222,13 +264,13 @@ def _of_text(session: Session, options: Options, here: Place, body: str) -> _Ask
     return _Asked(request, prompt.warnings)
 
 
-def _of_prompt(session: Session, options: Options, here: Place, body: str) -> _Asked:
+def _of_prompt(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: as in `_of_text`
     """A cell that gives values to a saved prompt. Its words stay as they were saved: nothing is added to them."""
     from aiplat_lab.magic._saved import prompted  # brings the template engine, which other cells do not need
 
     if options.system:
         raise UsageError("--system has no place beside --prompt: the saved prompt has its own messages. Leave it out.")
-    asked = prompted(options.prompt, body, variables(session.shell), session.client, strict=here.headless, lenient=options.lenient)
+    asked = prompted(options.prompt, body, names, session.client, strict=here.headless, lenient=options.lenient)
     request = asked.prompt.request(asked.values, settings=options.settings, attribution=attribution(session, options, here))
     return _Asked(request, asked.warnings)
 
@@ -248,7 +290,7 @@ def attribution(session: Session, options: Options, here: Place) -> Attribution:
         project=options.project or known.project,
         notebook=here.notebook,
         cell_id=here.cell_id,
-        tags=dict(options.tags),
+        tags={**session.tags, **options.tags},
     )
 
 

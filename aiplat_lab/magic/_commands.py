@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from aiplat_lab.core.errors import UsageError, did_you_mean
@@ -14,6 +13,7 @@ from aiplat_lab.core.text import money, table
 from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
+from aiplat_lab.magic import _commands_plan, _show
 from aiplat_lab.magic._options import options_help, split
 from aiplat_lab.magic._route import route
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
 
 _BY = ("model", "team", "project", "user", "day")
-_CELL = "padding:.2em .8em .2em 0;text-align:left"
 _NOT_HERE = {
     "error": "paste the error into an %%ai cell as {name} of a variable",
     "fix": "paste the error into an %%ai cell as {name} of a variable",
@@ -67,13 +66,13 @@ def _models(magics: AiMagics, words: Sequence[str]) -> None:
         if not words or any(one["provider"] == words[0] for one in model["deployments"])
     ]
     if words:
-        _show(magics, rows, f"models that {words[0]} answers; %ai models lists all")
+        _show.rows(magics, rows, f"models that {words[0]} answers; %ai models lists all")
         return
     rows.extend(
         {"model": name, "answered by": target, "region": "", "a million tokens": "", "state": "alias"}
         for name, target in _aliases(magics).items()
     )
-    _show(magics, rows, "Own providers and models stand in aiplat.toml; then name one in a cell: %%ai provider/model")
+    _show.rows(magics, rows, "Own providers and models stand in aiplat.toml; then name one in a cell: %%ai provider/model")
 
 
 def _prompts(magics: AiMagics, words: Sequence[str]) -> None:
@@ -86,7 +85,7 @@ def _prompts(magics: AiMagics, words: Sequence[str]) -> None:
         for name, entry in shelf.entries.items()
     ]
     rows.extend({"prompt": name, "latest": "", "labels": "of the library"} for name in prompts.library_names() if name not in shelf.entries)
-    _show(magics, rows, "%%ai --prompt NAME[@label] asks one; `aiplat prompts save` keeps one, `aiplat prompts diff` compares two.")
+    _show.rows(magics, rows, "%%ai --prompt NAME[@label] asks one; `aiplat prompts save` keeps one, `aiplat prompts diff` compares two.")
 
 
 def _prices(magics: AiMagics, deployment: Mapping[str, Any]) -> str:  # Any: JSON
@@ -105,12 +104,12 @@ def _help(magics: AiMagics, words: Sequence[str]) -> None:
     _no_more("help", words)
     usage = inspect.getdoc(type(magics).ai) or ""
     rows = [{"option": option, "meaning": meaning} for option, meaning in options_help()]
-    _say(magics, f"{usage.partition('Options')[0].rstrip()}\n\n{table(rows)}\n\n{usage[usage.index('Running a cell') :]}")
+    _show.say(magics, f"{usage.partition('Options')[0].rstrip()}\n\n{table(rows)}\n\n{usage[usage.index('Running a cell') :]}")
 
 
 def _version(magics: AiMagics, words: Sequence[str]) -> None:
     _no_more("version", words)
-    _say(magics, f"aiplat-lab {VERSION}")
+    _show.say(magics, f"aiplat-lab {VERSION}")
 
 
 def _status(magics: AiMagics, words: Sequence[str]) -> None:
@@ -131,7 +130,7 @@ def _status(magics: AiMagics, words: Sequence[str]) -> None:
         *(f"note: {text}" for text in status.get("incidents") or ()),
     ]
     lines.extend(f"under way: {one.get('call_id')} {one.get('model')}" for one in status.get("calls_in_flight") or ())
-    _say(magics, "\n".join(lines))
+    _show.say(magics, "\n".join(lines))
 
 
 def _last(magics: AiMagics, words: Sequence[str]) -> None:
@@ -150,14 +149,14 @@ def _cost(magics: AiMagics, words: Sequence[str]) -> None:
     if words:
         rows = session.client.view_rows(f"spend_by_{words[1]}", **({"notebook": path} if path else {}))
         name = {"user": "user_id"}.get(words[1], words[1])
-        _show(magics, [_spend(magics, str(row.get(name) or "–"), name, row) for row in rows], _scope(path))
+        _show.rows(magics, [_spend(magics, str(row.get(name) or "–"), name, row) for row in rows], _scope(path))
         return
     rows = [_spend(magics, "all", "calls of", row) for row in session.client.view_rows("totals")]
     if path:
         rows = [*(_spend(magics, "this notebook", "calls of", row) for row in session.client.view_rows("totals", notebook=path)), *rows]
     today = period_start("day", now=utc_now(), time_zone=str(session.client.status().get("time_zone") or "UTC")).isoformat()
     rows = [*rows, *(_spend(magics, "all, today", "calls of", row) for row in session.client.view_rows("totals", since=today))]
-    _show(magics, rows, "%ai cost --by model splits it; the dashboard shows it by day.")
+    _show.rows(magics, rows, "%ai cost --by model splits it; the dashboard shows it by day.")
 
 
 def _scope(path: str) -> str:
@@ -182,7 +181,7 @@ def _cancel(magics: AiMagics, words: Sequence[str]) -> None:
             "write %ai cancel CALL_ID; %ai status lists the calls under way. A cell of this kernel is cancelled by interrupting it."
         )
     done = magics.session().client.cancel(words[0])
-    _say(magics, f"call {words[0]} is cancelled" if done else f"call {words[0]} is not under way (it may have ended)")
+    _show.say(magics, f"call {words[0]} is cancelled" if done else f"call {words[0]} is not under way (it may have ended)")
 
 
 def _no_more(name: str, words: Sequence[str]) -> None:
@@ -199,25 +198,19 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "cost": _cost,
     "cancel": _cancel,
     "route": route,
+    "plan": _commands_plan.plan,
+    "budget": _commands_plan.budget,
+    "log": _commands_plan.log,
+    "diff": _commands_plan.diff,
+    "promote": _commands_plan.promote,
     "version": _version,
     "help": _help,
 }
 """Every command of `%ai`."""
-
-
-def _say(magics: AiMagics, text: str) -> None:
-    magics.shell.display_pub.publish({"text/plain": text})
-
-
-def _show(magics: AiMagics, rows: Sequence[Mapping[str, Any]], note: str) -> None:  # Any: the values of a view
-    """Rows as a table, in plain text and as HTML."""
-    if not rows:
-        _say(magics, f"nothing yet. {note}")
-        return
-    head = "".join(f'<th scope="col" style="{_CELL}">{escape(str(name))}</th>' for name in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape("–" if value is None else str(value))}</td>' for value in row.values()) + "</tr>"
-        for row in rows
-    )
-    html = f'<table class="tex2jax_ignore mathjax_ignore"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(note)}</p>'
-    magics.shell.display_pub.publish({"text/plain": f"{table(rows)}\n{note}", "text/html": html})
+_CALL_OPTIONS = {"--evalset": (), "--expected": (), "--note": ()}
+WORDS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "cost": {"": (), "--by": _BY},
+    "budget": {"": ("off",), "--per": ("day", "week", "month", "total")},
+    "promote": {"": (), **_CALL_OPTIONS},
+}
+"""What may follow a command, for completion: options, and the values of each; those without an option stand under an empty text."""

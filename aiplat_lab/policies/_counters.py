@@ -56,6 +56,10 @@ class Counter:
     """The scopes that a call must fit beside the one under which the counter is found."""
     spans: dict[datetime, Span] = field(default_factory=dict)
     last: Span | None = None
+    also: str = ""
+    """A second name of the notebook that the budget holds: its whole path, where its calls may name either."""
+    how: str = "raise limit_usd under [[budgets]] in aiplat.toml"
+    """How its limit is raised."""
 
     @property
     def name(self) -> str:
@@ -77,6 +81,7 @@ class Counter:
         return {
             "scope": kind,
             "name": name,
+            "scopes": dict(self.budget.scopes),
             "period": self.budget.period,
             "limit_usd": usd_text(self.limit),
             "spent_usd": usd_text(span.spent),
@@ -114,7 +119,8 @@ class Counters:
         self._found: dict[tuple[str, str], list[Counter]] = {}
         self._kinds: frozenset[str] = frozenset()
         self._of_keys: dict[str, Counter] = {}
-        self._news: deque[Mapping[str, Any]] = deque()
+        self._of_notebooks: dict[str, Counter] = {}
+        self._news: deque[tuple[str, Mapping[str, Any]]] = deque()
         now = clock()
         newest = ledger.view_rows("meta", {})[0]["last_at"]
         self._watching_since = max(now, newest) if newest is not None else now
@@ -128,7 +134,9 @@ class Counters:
         for row in ledger.view_rows("live_keys", {}):
             self._take_key(row)
         self._begin_keys(now)
-        ledger.watch(("key",), lambda _, row: self._news.append(row))
+        for row in ledger.view_rows("notebook_budgets", {}):
+            self._take_notebook(row)
+        ledger.watch(("key", "notebook_budget"), lambda kind, row: self._news.append((kind, row)))
 
     def __bool__(self) -> bool:
         return bool(self._all) or bool(self._news)
@@ -171,7 +179,7 @@ class Counters:
         if "provider" in self._kinds:
             for name in there:
                 found += at(("provider", name), ())
-        return [counter for counter in found if not counter.rest or _fits(counter.rest, who, there)]
+        return [counter for counter in found if not counter.rest or _fits(counter, who, there)]
 
     def span(self, counter: Counter, at: datetime) -> Span:
         """The period of a budget that holds a time, begun with what the ledger says was spent in it."""
@@ -213,7 +221,9 @@ class Counters:
         return span
 
     def _spent(self, counter: Counter, span: Span) -> int:
-        filters = {**counter.budget.scopes, "since": span.starts, "until": span.ends}
+        filters: dict[str, Any] = {**counter.budget.scopes, "since": span.starts, "until": span.ends}
+        if counter.also:
+            filters["notebook"] = [counter.budget.notebook, counter.also]
         return to_nano(Decimal(self._ledger.view_rows("spend_by_scope", filters)[0]["cost_usd"]))
 
     # --- which there are --------------------------------------------------------------------------------------------
@@ -232,9 +242,34 @@ class Counters:
         return counter
 
     def _hear(self) -> None:
-        """Takes in the keys that were made, changed or revoked meanwhile."""
+        """Takes in the keys that were made, changed or revoked meanwhile, and the budgets of notebooks that were set."""
         while self._news:
-            self._take_key(self._news.popleft())
+            kind, row = self._news.popleft()
+            (self._take_key if kind == "key" else self._take_notebook)(row)
+
+    def _take_notebook(self, row: Mapping[str, Any]) -> None:  # Any: a row's values
+        """Sets, changes or ends a budget that was set from a notebook. What is spent and held stays counted when its limit changes."""
+        name, limit = str(row["id"]), row.get("limit_usd")
+        old = self._of_notebooks.get(name)
+        if limit in (None, ""):
+            if old is not None:
+                self._all.remove(old)
+                for found in self._found.values():
+                    if old in found:
+                        found.remove(old)
+                del self._of_notebooks[name]
+            return
+        period: Period = next((one for one in _PERIODS if one == row.get("period")), "day")
+        where, tag, key = (str(row.get(kind) or "") for kind in ("notebook", "tag", "key"))
+        budget = BudgetSettings(limit_usd=Decimal(str(limit)), period=period, notebook=where, tag=tag, key=key)
+        if old is not None:
+            old.budget, old.limit = budget, to_nano(budget.limit_usd)
+            return
+        counter = self._of_notebooks[name] = self._add(budget)
+        counter.how = "raise it with %ai budget"
+        counter.also = str(row.get("also") or "")
+        if counter.also and not budget.key:
+            self._found.setdefault(("notebook", counter.also), []).append(counter)
 
     def _take_key(self, row: Mapping[str, Any]) -> None:  # Any: a row's values
         """Gives a virtual key the counter that its last record asks for."""
@@ -267,8 +302,8 @@ class Counters:
             self._begin(counter, now, spent=to_nano(spends[starts].get(key_id, Decimal(0))))
 
 
-def _fits(rest: tuple[tuple[str, str], ...], who: Attribution, providers: set[str]) -> bool:
-    for kind, name in rest:
+def _fits(counter: Counter, who: Attribution, providers: set[str]) -> bool:
+    for kind, name in counter.rest:
         if kind == "tag":
             tag, _, value = name.partition("=")
             if who.tags.get(tag) != value:
@@ -276,7 +311,7 @@ def _fits(rest: tuple[tuple[str, str], ...], who: Attribution, providers: set[st
         elif kind == "provider":
             if name not in providers:
                 return False
-        elif getattr(who, _ATTRIBUTES.get(kind, kind)) != name:
+        elif getattr(who, _ATTRIBUTES.get(kind, kind)) != name and not (kind == "notebook" and who.notebook == counter.also):
             return False
     return True
 

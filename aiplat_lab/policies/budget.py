@@ -36,7 +36,7 @@ from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Attribution, Call, Clock, Deployment, Price, Request, Usage, utc_now
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies._counters import Counter, Counters, Span
-from aiplat_lab.policies._estimates import Estimates, size_of, task_of
+from aiplat_lab.policies._estimates import Estimates, Expected, size_of, task_of
 from aiplat_lab.policies._holds import GOOD_OUTPUT_TOKENS, Ask, Book, Hold, Part
 from aiplat_lab.policies._inputs import Inputs, heads_of
 from aiplat_lab.policies._worst import (
@@ -98,6 +98,11 @@ class Budget:
             self._expect(hold)
         return self._counters.rows()
 
+    def counters_of(self, who: Attribution) -> list[dict[str, Any]]:
+        """The budgets that calls of `who` fall under, but those of providers; as `counters` gives them, without what is expected."""
+        now = self._clock()
+        return [one.to_json(self._counters.span(one, now), now) for one in self._counters.matching(who, ())]
+
     async def before(self, call: Call) -> None:
         """Holds the worst case in every budget that the call falls under.
 
@@ -156,7 +161,13 @@ class Budget:
         """
         request = Request(model=model, attribution=who, settings={} if output_tokens is None else {"max_tokens": output_tokens})
         call = Call(request=request, started_at=self._clock(), deployments=self._settings.deployments(model))
-        said: dict[str, Any] = {"model": model, "passes": "yes", "max_tokens": output_tokens, "needed_usd": None, "left_usd": None}
+        return self.foresee(call, input_tokens=input_tokens)
+
+    def foresee(self, call: Call, *, input_tokens: int | None = None) -> dict[str, Any]:
+        """As `would_pass`, of a whole call; its deployments may become fewer, as they would."""
+        request = call.request
+        output_tokens = output_limit(request)
+        said: dict[str, Any] = {"model": request.model, "passes": "yes", "max_tokens": output_tokens, "needed_usd": None, "left_usd": None}
         try:
             ask = self._ask(call, input_tokens=input_tokens)
             if ask is None or not ask.parts:
@@ -171,6 +182,11 @@ class Budget:
             return {**said, "passes": "waits", "reason": "it would wait for the calls under way, whose worst cases hold what is left"}
         sent = output_tokens if output_tokens is not None else (tokens if tokens < ask.full_tokens or ask.capped else None)
         return {**said, "max_tokens": sent, "needed_usd": usd_text(ask.worst.nano(tokens)), "reason": ""}
+
+    def expected(self, request: Request, deployment: Deployment) -> Expected:
+        """What a call will probably take of a deployment, as far as is known."""
+        answers = self._estimates.output(deployment.name, task_of(request)) if request.operation == "chat" else None
+        return Expected(self._estimates.input_tokens(deployment.name, size_of(request)), answers)
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -492,7 +508,7 @@ def _exceeded(ask: Ask, part: Part, tokens: int) -> BudgetExceeded:
     return BudgetExceeded(
         f"{counter.name} does not cover this call: limit {_dollars(counter.limit)}, spent {_dollars(span.spent)}, "
         f"held by calls under way {_dollars(span.held)}, needed up to {_dollars(needed)} (an answer of {tokens} tokens). "
-        f"{advice} the prompt, choose a cheaper model, or raise limit_usd under [[budgets]] in aiplat.toml.",
+        f"{advice} the prompt, choose a cheaper model, or {counter.how}.",
         policy=Budget.name,
         scope=counter.budget.scope[0],
         name=counter.budget.scope[1],

@@ -119,6 +119,20 @@ class Cache:
                     self._meanings.keep(asked.key[0], asked.question, asked.vector, asked.key)
         self._flights.ended(asked.key, call.id, landed, failed=call.status != "ok", cancelled=call.status == "cancelled")
 
+    async def foresee(self, call: Call) -> Response | None:
+        """The answer that the call would be given now; nobody waits for it, and nothing is counted."""
+        if self._news:
+            self._catch_up()
+        if self._mode(call) in ("off", "refresh"):
+            return None
+        who = call.request.attribution
+        digest = call.state.get("request_hash") or request_document(call.request).hash
+        return await self._known(call, (self._team(who.team), digest + repeat(who.surface, who.tags)))
+
+    def looks(self, call: Call) -> str:
+        """Whether the cache is asked for this call: `on`, `refresh` (asked again, and kept) or `off`."""
+        return self._mode(call)
+
     def state(self) -> list[dict[str, Any]]:  # Any: JSON
         """What is kept now, by team: answers, and those in memory with the megabytes they take."""
         if self._news:

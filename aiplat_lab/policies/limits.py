@@ -93,6 +93,20 @@ class Limits:
                 now = None  # time has passed
             held.scopes.append(place)
 
+    def foresee(self, call: Call) -> tuple[str, float] | None:
+        """The limit at which the call would wait now, and for about how many seconds; None where it has a place. Nothing is taken."""
+        limits = self._of(call.request.attribution)
+        tokens = self._estimates.of(call.request) if any(limit.tokens for limit in limits) else 0
+        found = None
+        for limit in limits:
+            if limit.closed:
+                return limit.name, math.inf
+            wait_s = limit.wait_s(tokens, _now())
+            if limit.waiting or wait_s:
+                wait_s = limit.expected_s(limit.waiting, tokens)
+                found = (limit.name, wait_s) if found is None or wait_s > found[1] else found
+        return found
+
     async def after(self, call: Call) -> None:
         """Gives back the places and what was not used."""
         usage = call.response.usage if call.response is not None and call.cache != "hit" else call.state.get("usage")
