@@ -65,16 +65,16 @@ class Names:
         self._reading.join(within_s)
 
     def _read(self) -> None:
-        client = connect(spawn=False)
         try:
+            client = connect(spawn=False)
             self.models = [str(one["name"]) for one in client.models()]
             shelf = client.get("/api/prompts")["prompts"]
             self.prompts = sorted(reference for name, entry in shelf.items() for reference in _references(name, entry))
+            client.close()
         except (AiplatError, OSError):
             pass  # no gateway runs, or it is an older one: what is known stays
         finally:
             self._read_at = time.monotonic()
-            client.close()
 
 
 names = Names()
