@@ -1,4 +1,5 @@
-"""The bundle of a notebook: one file beside it with the answers its cells were given, to run it again without key, cost or network.
+"""What is replayed: the hash of a question, and the bundle of a notebook, which is one file beside it with the answers its cells were
+given, to run it again without key, cost or network.
 
 The first line holds the version and a checksum of the rest, which is compressed JSON. It holds answers and what they cost; no prompt,
 no key, no name of a person or a team. The checksum finds damage and slips; it is no signature, so take bundles from people you know.
@@ -14,18 +15,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aiplat_lab.core.documents import request_document
 from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.ids import is_id
-from aiplat_lab.core.types import TOKEN_CLASSES, Json, canonical_json
+from aiplat_lab.core.types import TOKEN_CLASSES, Json, Request, canonical_json
 
 SUFFIX = ".aiplat-replay"
 VERSION = 1
 _MAGIC = b"aiplat-replay"
 _HEAD = re.compile(rb"aiplat-replay (\d{1,4}) ([0-9a-f]{64})\n")
 _LONGEST_HEAD = 100
+_SHORT = 16
 _MOST_BYTES = 512 * 1024 * 1024
 _QUESTION = re.compile(r"[0-9a-f]{64}(#[\w=,.-]{1,200})?")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_REPEATS = ("epoch", "draw")
 _TEXTS = ("call_id", "question", "target", "model", "asked_at", "response_hash", "document")
 _FACTS = frozenset(
     {
@@ -34,6 +38,31 @@ _FACTS = frozenset(
     }
 )  # fmt: skip
 """What of a row goes into a bundle."""
+
+
+def question_of(request: Request) -> str:
+    """The hash of what is asked; repeats of one question in an experiment are questions of their own."""
+    return request_document(request).hash + _repeat(request.attribution.tags)
+
+
+def question_of_row(row: Mapping[str, Any]) -> str:  # Any: a row's values
+    """The same of a call that was recorded."""
+    return str(row["request_hash"]) + _repeat(row.get("tags") or {})
+
+
+def _repeat(tags: Mapping[str, str]) -> str:
+    later = [f"{name}={tags[name]}" for name in _REPEATS if tags.get(name) not in (None, "", "1")]
+    return "#" + ",".join(later) if later else ""
+
+
+def source_hash(line: str, body: str) -> str:
+    """The hash of a cell as it was typed."""
+    return hashlib.sha256(f"{line.strip()}\n{body.rstrip()}".encode("utf-8", "replace")).hexdigest()[:_SHORT]
+
+
+def value_hash(salt: str, text: str) -> str:
+    """The hash of a value that went into a prompt; with the call's id, so that equal values of two calls do not look equal."""
+    return hashlib.sha256(f"{salt}\n{text}".encode("utf-8", "replace")).hexdigest()[:_SHORT]
 
 
 def beside(notebook: Path) -> Path:

@@ -10,12 +10,12 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import AuthRefused, UsageError
 from aiplat_lab.core.ids import is_id
-from aiplat_lab.core.replays import check_answer, facts_of
+from aiplat_lab.core.replays import check_answer, facts_of, question_of_row
 from aiplat_lab.core.types import Attribution, Json
 from aiplat_lab.gateway._door import Caller, Door, Fields, check_fields, json_reply, read_json, wanted
 from aiplat_lab.gateway._own_routes import may_read, schema_of
 from aiplat_lab.gateway.reading import plain
-from aiplat_lab.policies import Entry, question_of_row
+from aiplat_lab.policies import Entry
 
 MOST = 2_000
 """So many questions, calls or answers are taken at once."""
@@ -44,11 +44,18 @@ async def look(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
         rows = []
         for one in asked:
             model = str(one.get("model") or door.settings.default_model)
-            found = replay.look(question=str(one.get("question") or ""), model=model, team=who.team, notebook=notebook, holder=who.key_id)
+            found = replay.look(
+                question=str(one.get("question") or ""), model=model, team=_team(caller, who, one), notebook=notebook, holder=who.key_id
+            )
             rows.append({"target": replay.target(model), **_looked(door, found.entry, found.why)})
         return rows
 
     return json_reply({"rows": await door.read(work), "default_model": door.settings.default_model, "mode": door.settings.replay.mode})
+
+
+def _team(caller: Caller, who: Attribution, one: Mapping[str, Json]) -> str:
+    """The team of a question: a key's own, or as it says."""
+    return who.team if caller.key is not None else str(one.get("team") or who.team)
 
 
 def _looked(door: Door, entry: Entry | None, why: str) -> dict[str, Any]:  # Any: JSON

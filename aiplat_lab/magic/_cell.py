@@ -14,8 +14,8 @@ from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, Usag
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _dry, _formats
-from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
+from aiplat_lab.magic import _dry, _formats, _replay
+from aiplat_lab.magic._bundle import MIME, Answer, Bundle, Status, bundle, partial, provenance
 from aiplat_lab.magic._interpolate import interpolate
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
@@ -37,6 +37,10 @@ class Session:
         self.last: Reply | None = None
         self.tags: dict[str, str] = {}
         """Tags of every call of this kernel's cells."""
+        self.bundle: _replay.Taken | None = None
+        """The replay bundle that was taken in."""
+        self.answered: dict[str, None] = {}
+        """The calls that this kernel's cells were answered, in their order."""
         self._money: tuple[str, Decimal] | None = None
         self._default_model = ""
 
@@ -62,11 +66,11 @@ class Session:
     def publish(self, data: Mapping[str, Any], *, display_id: str, update: bool) -> None:  # Any: MIME data
         """Sends one output of the running cell, or the next state of it."""
         call = data.get("application/vnd.aiplat.call+json") or {}
-        metadata = {
+        metadata: dict[str, Any] = {  # Any: JSON
             "jupyter_ai": {"provider_id": call.get("provider", ""), "model_id": call.get("response_model") or call.get("model", "")}
         }
-        if call.get("prompt_name"):
-            metadata["aiplat"] = {"prompt_name": call["prompt_name"], "prompt_version": call["prompt_version"]}
+        if call.get("status") not in {None, "running"}:
+            metadata["aiplat"] = metadata[MIME] = provenance(call)
         self.shell.display_pub.publish(dict(data), metadata, transient={"display_id": display_id}, update=update)
 
     def _ask_status(self) -> None:
@@ -82,8 +86,16 @@ class Session:
 class Cell:
     """One cell on its way from text to output."""
 
-    def __init__(self, session: Session, options: Options, here: Place, request: Request) -> None:
+    def __init__(
+        self,
+        session: Session,
+        options: Options,
+        here: Place,
+        request: Request,
+        depends: Mapping[str, Any] | None = None,  # Any: JSON
+    ) -> None:
         self.session = session
+        self.depends = depends or {}
         self.options = options
         self.here = here
         self.request = request
@@ -160,9 +172,11 @@ class Cell:
             error=error,
             currency=currency,
             usd_rate=rate,
+            depends=self.depends,
         )
 
     def _keep(self, reply: Reply) -> None:
+        self.session.answered[reply.call_id] = None
         self.session.last = reply
         self.session.shell.push({"_ai": reply}, interactive=False)
         if self.options.out:
@@ -186,6 +200,8 @@ class Ready(NamedTuple):
     here: Place
     request: Request
     warnings: tuple[str, ...]
+    depends: Mapping[str, Any]  # Any: JSON
+    """What the answer depends on, as its output says it."""
 
 
 def run(magics: AiMagics, line: str, body: str) -> None:
@@ -203,7 +219,7 @@ def run(magics: AiMagics, line: str, body: str) -> None:
         return
     if options.max_cost is not None:
         request = _dry.within(session, request, options.max_cost)
-    Cell(session, options, cell.here, request).run()
+    Cell(session, options, cell.here, request, cell.depends).run()
 
 
 def ready(
@@ -231,6 +247,7 @@ def ready(
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
     here = place(session.shell, session.environment) if here is None else here
+    _replay.take_in(session)
     names = {**variables(session.shell), **(also or {})}
     asked = (_of_prompt if options.prompt else _of_text)(session, options, here, body, names)
     request = replace(
@@ -240,7 +257,10 @@ def ready(
         cache=options.cache,
         timeout_s=options.timeout_s,
     )
-    return Ready(options, here, request, asked.warnings)
+    request = _replay.by_default(session, options, _replay.wished(magics, options, request))
+    default = not (options.model or asked.request.model)
+    depends = _replay.depends(options, line, body, request, asked.values, default=default)
+    return Ready(options, here, request, asked.warnings, depends)
 
 
 class _Asked(NamedTuple):
@@ -248,6 +268,7 @@ class _Asked(NamedTuple):
 
     request: Request
     warnings: tuple[str, ...]
+    values: Mapping[str, Any]  # Any: the user's values
 
 
 def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
@@ -261,7 +282,7 @@ def _of_text(session: Session, options: Options, here: Place, body: str, names: 
         settings=dict(options.settings),
         attribution=attribution(session, options, here),
     )
-    return _Asked(request, prompt.warnings)
+    return _Asked(request, prompt.warnings, prompt.values)
 
 
 def _of_prompt(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: as in `_of_text`
@@ -272,7 +293,7 @@ def _of_prompt(session: Session, options: Options, here: Place, body: str, names
         raise UsageError("--system has no place beside --prompt: the saved prompt has its own messages. Leave it out.")
     asked = prompted(options.prompt, body, names, session.client, strict=here.headless, lenient=options.lenient)
     request = asked.prompt.request(asked.values, settings=options.settings, attribution=attribution(session, options, here))
-    return _Asked(request, asked.warnings)
+    return _Asked(request, asked.warnings, asked.values)
 
 
 def asks_prompt(line: str) -> bool:

@@ -13,7 +13,7 @@ from aiplat_lab.core.text import money, table
 from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
-from aiplat_lab.magic import _commands_plan, _show
+from aiplat_lab.magic import _commands_plan, _commands_replay, _show
 from aiplat_lab.magic._options import options_help, split
 from aiplat_lab.magic._route import route
 
@@ -203,6 +203,8 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "log": _commands_plan.log,
     "diff": _commands_plan.diff,
     "promote": _commands_plan.promote,
+    "replay": _commands_replay.replay,
+    "verify": _commands_replay.verify,
     "version": _version,
     "help": _help,
 }

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from operator import getitem
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from aiplat_lab.core.errors import AiplatError, PromptError, did_you_mean, redact, shorten
@@ -44,6 +44,8 @@ class Prompt(NamedTuple):
     text: str
     warnings: tuple[str, ...]
     """What looks like a variable and is none, each in one sentence."""
+    values: Mapping[str, str] = MappingProxyType({})
+    """What each reference was replaced with, by the reference as it was typed."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class _Pass:
     code: tuple[tuple[int, int], ...]
     pieces: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
         """Fills `pieces` and `missing`."""
@@ -144,7 +147,8 @@ class _Pass:
         return written
 
     def _written(self, value: Any, found: re.Match[str]) -> str:  # Any: the user's values
-        return _as_text(value, found["conversion"], found["spec"], found[0])
+        text = self.values[found[0]] = _as_text(value, found["conversion"], found["spec"], found[0])
+        return text
 
     def _follow(self, value: Any, steps: str, written: str) -> Any:  # Any: the user's values
         for step in _STEP.finditer(steps):
@@ -207,7 +211,7 @@ def interpolate(text: str, names: Mapping[str, Any], *, strict: bool = False, le
     code = tuple(found.span() for found in _CODE.finditer(text)) if "`" in text or "~~~" in text else ()
     one = _Pass(text, names, code)
     one.run()
-    return Prompt("".join(one.pieces), _warnings(one, strict=strict, lenient=lenient))
+    return Prompt("".join(one.pieces), _warnings(one, strict=strict, lenient=lenient), one.values)
 
 
 def _warnings(one: _Pass, *, strict: bool, lenient: bool) -> tuple[str, ...]:

@@ -30,6 +30,9 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
     route_sdks = Bool(
         False, help="Whether the calls of the OpenAI, Anthropic, Google and LiteLLM SDKs of this kernel go through the gateway."
     ).tag(config=True)
+    replay = Unicode("", help="What a cell does that has no --replay: auto, only, refresh or off; empty takes aiplat.toml's [replay].").tag(
+        config=True
+    )
 
     def __init__(self, shell: Any = None, **settings: Any) -> None:  # Any: IPython's shell, which comes without types
         super().__init__(shell=shell, **settings)

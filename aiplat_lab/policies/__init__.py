@@ -19,7 +19,7 @@ from aiplat_lab.policies.cache import Cache
 from aiplat_lab.policies.limits import Limits
 from aiplat_lab.policies.prompt import Prompts
 from aiplat_lab.policies.redact import Redact
-from aiplat_lab.policies.replay import Entry, Replay, question_of_row
+from aiplat_lab.policies.replay import Entry, Replay
 from aiplat_lab.policies.residency import Residency
 from aiplat_lab.policies.wire import Wire
 
@@ -60,5 +60,4 @@ __all__ = [
     "likeness",
     "make",
     "marks",
-    "question_of_row",
 ]

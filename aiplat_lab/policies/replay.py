@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from aiplat_lab.core.documents import read_response, request_document
+from aiplat_lab.core.documents import read_response
 from aiplat_lab.core.errors import LedgerError, NothingToReplay
 from aiplat_lab.core.registry import register
+from aiplat_lab.core.replays import question_of
 from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Call, Clock, Deployment, Json, ReplayMode, Request, Response, utc_now
 from aiplat_lab.ledger import Ledger
@@ -27,7 +28,6 @@ KIND = "replay_answer"
 """The record that a call's answer may be given again."""
 CLEARED = "replay_cleared"
 _MAX_ENTRIES = 200_000
-_REPEATS = ("epoch", "draw")
 _KEPT_FLAGS = frozenset({"no_finish_reason", "no_usage"})
 _ZERO = Decimal(0)
 
@@ -102,7 +102,7 @@ class Replay:
             return
         asked = self._asked(call)
         call.state[self.name] = asked
-        call.notes["target"] = asked.target
+        call.notes["question"], call.notes["target"] = asked.question, asked.target
         if mode == "refresh":
             self._ask_again(call)
             return
@@ -332,21 +332,6 @@ class Replay:
         else:
             _put(self._own, (entry.team, entry.question, entry.target), entry)
             _put(self._by_question, (entry.team, entry.question), entry)
-
-
-def question_of(request: Request) -> str:
-    """The hash of what is asked; repeats of one question in an experiment are questions of their own."""
-    return request_document(request).hash + _repeat(request.attribution.tags)
-
-
-def question_of_row(row: Mapping[str, Any]) -> str:  # Any: a row's values
-    """The same of a call that was recorded."""
-    return str(row["request_hash"]) + _repeat(row.get("tags") or {})
-
-
-def _repeat(tags: Mapping[str, str]) -> str:
-    later = [f"{name}={tags[name]}" for name in _REPEATS if tags.get(name) not in (None, "", "1")]
-    return "#" + ",".join(later) if later else ""
 
 
 def read_facts(facts: Any) -> Mapping[str, Json]:  # Any: JSON, or its text
