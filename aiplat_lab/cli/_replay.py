@@ -1,4 +1,4 @@
-"""`aiplat replay status | export | import | clear`, and `aiplat verify`: notebooks that run again for nothing, and their answers checked."""
+"""`aiplat replay status | export | import | clear`, and `aiplat verify`: notebooks that run again for nothing, and their answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
         commands,
         "verify",
         _verify,
-        "hold the AI answers in a notebook against the ledger: unchanged, edited by hand, or unknown; exit code 1 when one is not unchanged",
+        "hold the AI answers in a notebook against the ledger: unchanged, edited by hand or unknown; exit code 1 unless all are unchanged",
     )
     verify.add_argument("notebook", type=Path, metavar="NOTEBOOK.ipynb", help="the notebook's file")
     replay = commands.add_parser("replay", help="notebooks that run again for nothing: what is known, bundles for others, forgetting")

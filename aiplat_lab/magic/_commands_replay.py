@@ -71,10 +71,9 @@ def _import(magics: AiMagics, words: Sequence[str]) -> None:
 
 def imported(said: Mapping[str, object], path: Path, file: Path | None) -> str:
     """What is to be said of a bundle that was taken in."""
-    other = said["notebook"] and file is not None and said["notebook"] != file.name
-    note = (
-        f" It was made of {said['notebook']}, not of {file.name}: only questions that are the same are answered." if other and file else ""
-    )
+    note = ""
+    if said["notebook"] and file is not None and said["notebook"] != file.name:
+        note = f" It was made of {said['notebook']}, not of {file.name}: only questions that are the same are answered."
     erased = f", {said['erased']} were erased here and stay so" if said["erased"] else ""
     return f"{path.name}: {said['taken']} answers taken in, {said['known']} were known{erased}.{note}"
 
