@@ -12,7 +12,7 @@ from aiplat_lab.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from aiplat_lab import prompts
-    from aiplat_lab.client import achat, adry_run, calls, chat, connect, dry_run, embed, sql, stream
+    from aiplat_lab.client import achat, adry_run, calls, chat, connect, dry_run, embed, route_sdks, sql, stream
     from aiplat_lab.evals import compare, evaluate
     from aiplat_lab.magic.twins import abudget, adiff, aplan, apromote, budget, diff, plan, promote
     from aiplat_lab.observe import replay
@@ -43,6 +43,7 @@ __all__ = [
     "prompts",
     "replay",
     "report",
+    "route_sdks",
     "sql",
     "stream",
     "verify",

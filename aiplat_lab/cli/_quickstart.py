@@ -83,12 +83,12 @@ def _cost(response: Response) -> str:
 
 
 def _notebook() -> Path:
-    """The first steps in the working folder, with the ten-minute tour beside them: those that are there, or copies of the shipped ones."""
+    """The first steps in the working folder, with the tour and the other notebooks beside them: those that are there, or copies."""
     folder = Path.cwd() / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("tour.ipynb", "quickstart.ipynb"):
-        if not (folder / name).exists():
-            shutil.copyfile(shipped("notebooks", name), folder / name)
+    for there in (*shipped("notebooks").glob("*.ipynb"), shipped("notebooks", "README.md")):
+        if not (folder / there.name).exists():
+            shutil.copyfile(there, folder / there.name)
     return folder / "quickstart.ipynb"
 
 

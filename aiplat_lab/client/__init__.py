@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiplat_lab.client._async import AsyncStream
 from aiplat_lab.client._client import Client, Prompt, connect
 from aiplat_lab.client._dry import DryRun
+from aiplat_lab.client._routing import Routing, route_sdks, routed
 from aiplat_lab.client._stream import Stream
 from aiplat_lab.core.settings import environment
 from aiplat_lab.core.types import Response
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncStream",
     "Client",
     "DryRun",
+    "Routing",
     "Stream",
     "achat",
     "adry_run",
@@ -34,6 +36,8 @@ __all__ = [
     "default",
     "dry_run",
     "embed",
+    "route_sdks",
+    "routed",
     "sql",
     "stream",
 ]

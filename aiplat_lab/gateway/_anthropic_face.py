@@ -113,7 +113,7 @@ async def messages(door: Door, request: web.Request, caller: Caller) -> web.Stre
     body = await read_json(request)
     check_fields(body, _FIELDS)
     wanted(body, "max_tokens", int, "the most tokens to write, a whole number")
-    asked = _request(request, caller, body)
+    asked = _request(door, request, caller, body)
     if asked.stream:
         return await send_events(door, request, asked, _Events(asked))
     response = await door.handle(asked)
@@ -125,7 +125,7 @@ async def count_tokens(door: Door, request: web.Request, caller: Caller) -> web.
     """`POST /v1/messages/count_tokens`: the provider's own count, or an estimate where it has none (`x-aiplat-estimate: true`)."""
     body = await read_json(request)
     check_fields(body, _FIELDS)
-    asked = _request(request, caller, body)
+    asked = _request(door, request, caller, body)
     count = await door.gateway.count_tokens(asked)
     if count is not None:
         return json_reply({"input_tokens": count})
@@ -133,12 +133,12 @@ async def count_tokens(door: Door, request: web.Request, caller: Caller) -> web.
     return json_reply({"input_tokens": math.ceil(size / _BYTES_A_TOKEN)}, headers={"x-aiplat-estimate": "true"})
 
 
-def _request(request: web.Request, caller: Caller, body: Mapping[str, Json]) -> Request:
+def _request(door: Door, request: web.Request, caller: Caller, body: Mapping[str, Json]) -> Request:
     metadata = body.get("metadata")
     lost = Lost()
     lost.fields(body, known=_KNOWN, hints=_HINTS)
     return Request(
-        model=model_of(body),
+        model=door.meant(request, model_of(body)),
         messages=tuple(_read_messages(body, lost)),
         settings=_settings(body, lost),
         stream=body.get("stream") is True,

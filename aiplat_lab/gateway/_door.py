@@ -151,6 +151,16 @@ class Door:
             if stream.response is not None:
                 note(stream.response)
 
+    def meant(self, request: web.Request, model: str) -> str:
+        """The model that a name means: as it stands where it is known, else the model of that name at the first provider of the kind
+        that the caller's SDK is made for, as its header says.
+        """
+        kind = request.headers.get("x-aiplat-sdk", "")
+        if not kind or "/" in model or self.settings.deployments(model):
+            return model
+        provider = next((name for name, one in self.settings.providers.items() if one.kind == kind), "")
+        return f"{provider}/{model}" if provider else model
+
     async def read(self, work: Callable[[], _T]) -> _T:
         """What work on the ledger gives; in threads of its own, so that a slow statement keeps no call waiting."""
         return await asyncio.get_running_loop().run_in_executor(self.readers, work)
@@ -359,9 +369,12 @@ def attribution(request: web.Request, caller: Caller, *, user: Json = None) -> A
     headers = request.headers
     prompt, _, version = headers.get("x-aiplat-prompt", "").partition("@")
     claimed = Attribution(
-        surface="http",
+        surface="sdk" if headers.get("x-aiplat-surface") == "sdk" else "http",
+        team=headers.get("x-aiplat-team", ""),
         project=headers.get("x-aiplat-project", ""),
-        user_id=user if isinstance(user, str) else "",
+        user_id=(user if isinstance(user, str) else "") or headers.get("x-aiplat-user", ""),
+        notebook=headers.get("x-aiplat-notebook", ""),
+        cell_id=headers.get("x-aiplat-cell", ""),
         prompt_name=prompt,
         prompt_version=version,
         tags=_tags(headers.get("x-aiplat-tags", "")),

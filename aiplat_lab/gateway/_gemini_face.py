@@ -129,7 +129,7 @@ class GeminiFace:
 
 async def generate(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1beta/models/NAME:generateContent`."""
-    asked = _request(request, caller, await read_json(request))
+    asked = _request(door, request, caller, await read_json(request))
     response = await door.handle(asked)
     own = response.body if response.body is not None and "candidates" in response.body else None
     return json_reply(own or _whole(asked, response), headers=facts(response))
@@ -137,7 +137,7 @@ async def generate(door: Door, request: web.Request, caller: Caller) -> web.Stre
 
 async def stream(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1beta/models/NAME:streamGenerateContent`: server-sent events with `alt=sse`, else a JSON array."""
-    asked = _request(request, caller, await read_json(request), stream=True)
+    asked = _request(door, request, caller, await read_json(request), stream=True)
     if request.query.get("alt") == "sse":
         return await send_events(door, request, asked, _Events(asked))
     return await send_events(door, request, asked, _Array(asked), content_type="application/json")
@@ -147,7 +147,7 @@ async def count_tokens(door: Door, request: web.Request, caller: Caller) -> web.
     """`POST /v1beta/models/NAME:countTokens`: the provider's own count, or an estimate where it has none (`x-aiplat-estimate: true`)."""
     body = await read_json(request)
     whole = field_of(body, "generateContentRequest")
-    asked = _request(request, caller, whole if isinstance(whole, dict) else body)
+    asked = _request(door, request, caller, whole if isinstance(whole, dict) else body)
     count = await door.gateway.count_tokens(asked)
     if count is not None:
         return json_reply({"totalTokens": count})
@@ -157,7 +157,7 @@ async def count_tokens(door: Door, request: web.Request, caller: Caller) -> web.
 
 async def embed(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
     """`POST /v1beta/models/NAME:embedContent`."""
-    response = await door.handle(_embed_request(request, caller, [await read_json(request)]))
+    response = await door.handle(_embed_request(door, request, caller, [await read_json(request)]))
     return json_reply({"embedding": {"values": list(response.embeddings[0])}}, headers=facts(response))
 
 
@@ -167,7 +167,7 @@ async def embed_batch(door: Door, request: web.Request, caller: Caller) -> web.S
     requests = body.get("requests")
     if not isinstance(requests, list) or not requests or not all(isinstance(one, dict) for one in requests):
         raise UsageError("the field 'requests' must be a list of one or more objects")
-    response = await door.handle(_embed_request(request, caller, requests))
+    response = await door.handle(_embed_request(door, request, caller, requests))
     return json_reply({"embeddings": [{"values": list(vector)} for vector in response.embeddings]}, headers=facts(response))
 
 
@@ -184,7 +184,7 @@ async def model(door: Door, request: web.Request, caller: Caller) -> web.StreamR
     Raises:
         UnknownModel: there is none.
     """
-    name = known_name(request.match_info["model"])
+    name = door.meant(request, known_name(request.match_info["model"]))
     deployments = door.settings.deployments(name)
     if not deployments:
         raise UnknownModel(f"there is no model {name[:80]!r}.{did_you_mean(name, door.settings.models)}")
@@ -201,7 +201,7 @@ def _model(name: str, about: Mapping[str, Any]) -> dict[str, Json]:  # Any: JSON
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def _request(request: web.Request, caller: Caller, body: Mapping[str, Json], *, stream: bool = False) -> Request:
+def _request(door: Door, request: web.Request, caller: Caller, body: Mapping[str, Json], *, stream: bool = False) -> Request:
     asked = _gemini_asked.read(body)
     check_settings(asked.settings)
     if stream:
@@ -209,7 +209,7 @@ def _request(request: web.Request, caller: Caller, body: Mapping[str, Json], *, 
         asked.native += ["generationConfig.candidateCount above 1 in a stream"] if several else []
         asked.native += ["generationConfig.responseLogprobs in a stream"] if asked.settings.get("logprobs") else []
     return Request(
-        model=known_name(request.match_info["model"]),
+        model=door.meant(request, known_name(request.match_info["model"])),
         messages=tuple(asked.messages),
         settings=asked.settings,
         stream=stream,
@@ -223,14 +223,14 @@ def _request(request: web.Request, caller: Caller, body: Mapping[str, Json], *, 
     )
 
 
-def _embed_request(request: web.Request, caller: Caller, requests: Sequence[Mapping[str, Json]]) -> Request:
+def _embed_request(door: Door, request: web.Request, caller: Caller, requests: Sequence[Mapping[str, Json]]) -> Request:
     inputs = tuple(_text(one, index) for index, one in enumerate(requests))
     sizes = [field_of(one, "outputDimensionality") for one in requests]
     if any(size != sizes[0] for size in sizes) or not isinstance(sizes[0], int | None):
         raise UsageError("outputDimensionality must be one whole number for all requests")
     names = dict.fromkeys(camel(name) for one in requests for name in one if one[name] is not None)
     return Request(
-        model=known_name(request.match_info["model"]),
+        model=door.meant(request, known_name(request.match_info["model"])),
         operation="embed",
         inputs=inputs,
         settings={"dimensions": sizes[0]} if sizes[0] is not None else {},

@@ -122,7 +122,7 @@ async def chat(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
     check_fields(body, _FIELDS)
     check_settings(body)
     asked = Request(
-        model=model_of(body),
+        model=door.meant(request, model_of(body)),
         messages=read_messages(wanted(body, "messages", list, "a list of one or more messages")),
         settings={name: value for name, value in body.items() if name not in _NOT_SETTINGS},
         stream=body.get("stream") is True,
@@ -143,7 +143,7 @@ async def embeddings(door: Door, request: web.Request, caller: Caller) -> web.St
     """`POST /v1/embeddings`."""
     body = await read_json(request)
     asked = Request(
-        model=model_of(body),
+        model=door.meant(request, model_of(body)),
         operation="embed",
         inputs=_inputs(body),
         settings={name: value for name, value in body.items() if name not in {"model", "input"}},
@@ -158,9 +158,15 @@ async def embeddings(door: Door, request: web.Request, caller: Caller) -> web.St
 
 
 async def models(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
-    """`GET /v1/models`: what may be asked, by the caller's key."""
+    """`GET /v1/models`: what may be asked, by the caller's key; as Anthropic's SDKs read it where one of them asks."""
     allowed = caller.key.models if caller.key is not None else ()
     names = [entry["name"] for entry in door.gateway.models() if not allowed or entry["name"] in allowed]
+    if "anthropic-version" in request.headers:
+        at = door.started_at.isoformat()
+        rows: list[Json] = [{"type": "model", "id": name, "display_name": name, "created_at": at} for name in names]
+        return json_reply(
+            {"data": rows, "has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+        )
     return json_reply({"object": "list", "data": [_model(door, name) for name in names]})
 
 

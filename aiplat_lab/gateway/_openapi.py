@@ -33,6 +33,12 @@ _SCHEMAS: Mapping[str, dict[str, Json]] = {
     **_replay_route.SCHEMAS,
 }
 _HEADERS = {
+    "x-aiplat-team": "The team that pays, where the caller's key names none.",
+    "x-aiplat-user": "Who asks, where the caller's key names nobody.",
+    "x-aiplat-notebook": "The notebook that the call comes from.",
+    "x-aiplat-cell": "The id of the cell that the call comes from.",
+    "x-aiplat-surface": "sdk for a call that `route_sdks()` routed.",
+    "x-aiplat-sdk": "openai, anthropic or gemini: a model that is not known is looked for at a provider of that kind.",
     "x-aiplat-project": "The project that the call is booked to.",
     "x-aiplat-prompt": "The prompt that the call uses, written name@version.",
     "x-aiplat-tags": "Tags of the call, written name=value,name=value.",

@@ -92,7 +92,7 @@ async def responses(door: Door, request: web.Request, caller: Caller) -> web.Str
     check_fields(body, _FIELDS)
     lost = Lost([f"{name} ({why})" for name, why in _ELSEWHERE.items() if body.get(name)])
     lost.fields(body, known=_KNOWN, hints=_HINTS)
-    model = model_of(body)
+    model = door.meant(request, model_of(body))
     messages, settings = tuple(_messages(body, lost)), _settings(body, lost)
     asked = Request(
         model=model,

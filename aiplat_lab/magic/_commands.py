@@ -15,6 +15,7 @@ from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.magic import _commands_plan, _commands_replay, _show
 from aiplat_lab.magic._options import options_help, split
+from aiplat_lab.magic._route import route
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
@@ -237,6 +238,7 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "last": _last,
     "cost": _cost,
     "cancel": _cancel,
+    "route": route,
     "plan": _commands_plan.plan,
     "budget": _commands_plan.budget,
     "log": _commands_plan.log,

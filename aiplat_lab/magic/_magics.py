@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from traitlets import Bool, Dict, Integer, Unicode
+from traitlets import Bool, Dict, Integer, Unicode, observe
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._cell import Session
@@ -28,6 +28,9 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
     ).tag(config=True)
     allow_tools = Bool(False, help="Whether functions named by --tools may run unasked, such as where nobody watches.").tag(config=True)
 
+    route_sdks = Bool(
+        False, help="Whether the calls of the OpenAI, Anthropic, Google and LiteLLM SDKs of this kernel go through the gateway."
+    ).tag(config=True)
     replay = Unicode("", help="What a cell does that has no --replay: auto, only, refresh or off; empty takes aiplat.toml's [replay].").tag(
         config=True
     )
@@ -35,6 +38,12 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
     def __init__(self, shell: Any = None, **settings: Any) -> None:  # Any: IPython's shell, which comes without types
         super().__init__(shell=shell, **settings)
         self._session: Session | None = None
+
+    @observe("route_sdks")  # type: ignore[untyped-decorator]  # traitlets comes without types
+    def _route(self, change: Any) -> None:  # Any: traitlets' own bunch
+        from aiplat_lab.client import route_sdks  # which `%load_ext` need not pay for
+
+        route_sdks(bool(change["new"]))
 
     def session(self) -> Session:
         """What the cells of this kernel share; made when the first of them runs."""
@@ -114,7 +123,7 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
 
         Before spending: `%%ai --dry-run` one cell, `%ai plan` the whole notebook, `%ai budget 2.50` for all it may spend a day.
 
-        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, cancel, version, help
+        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, cancel, route, version, help
         """
         from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for
 

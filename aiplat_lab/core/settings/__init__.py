@@ -24,10 +24,12 @@ from aiplat_lab.core.settings._place import (
     forget_in_keyring,
     given,
     keep_in_keyring,
+    lend,
     open_key_files,
     present,
     secret,
     shipped,
+    take_back,
 )
 from aiplat_lab.core.settings._providers import (
     BUILT_IN_MODELS,
@@ -85,9 +87,11 @@ __all__ = [
     "forget_in_keyring",
     "given",
     "keep_in_keyring",
+    "lend",
     "open_key_files",
     "parse",
     "present",
     "secret",
     "shipped",
+    "take_back",
 ]

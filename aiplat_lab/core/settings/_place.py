@@ -187,6 +187,20 @@ def enter(home: Home, *, headless: bool = False) -> None:
         os.environ["AIPLAT_HEADLESS"] = "1"
 
 
+def lend(name: str, value: str, *, unless: tuple[str, ...]) -> bool:
+    """Sets a variable of this process's environment where none of some is set; gives whether it did."""
+    if any(os.environ.get(one) for one in unless):
+        return False
+    os.environ[name] = value
+    return True
+
+
+def take_back(name: str, value: str) -> None:
+    """Unsets a variable that still holds what `lend` gave it."""
+    if os.environ.get(name) == value:
+        del os.environ[name]
+
+
 def secret(reference: str) -> Secret:
     """The key that a reference names; called by a provider just before it is sent.
 
