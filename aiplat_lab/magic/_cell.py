@@ -188,6 +188,9 @@ def run(magics: AiMagics, line: str, body: str) -> None:
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
     here = place(session.shell, session.environment)
+    if options.versus:
+        _compare(magics, options, here, body)
+        return
     asked = _of_prompt(session, options, here, body) if options.prompt else _of_text(session, options, here, body)
     for warning in asked.warnings:
         sys.stderr.write(f"%%ai: {warning}\n")
@@ -198,7 +201,34 @@ def run(magics: AiMagics, line: str, body: str) -> None:
         cache=options.cache,
         timeout_s=options.timeout_s,
     )
+    if options.repeat is not None and options.repeat > 1:
+        _repeat_cell(session, options, here, request)
+        return
     Cell(session, options, here, request).run()
+
+
+def _compare(magics: AiMagics, options: Options, here: Place, body: str) -> None:
+    """A cell with `--vs`: a comparison, which stands in `_ab`, and in the variable of `-o`."""
+    from aiplat_lab.magic import _versus  # with all that a comparison needs, which other cells do not
+
+    session = magics.session()
+    cell = _versus.Cell(options, body, variables(session.shell), session.client, lambda typed: model_name(magics, typed), here.headless)
+    found = _versus.run(cell)
+    session.shell.push({"_ab": found}, interactive=False)
+    if options.out:
+        session.shell.push({options.out: found})
+
+
+def _repeat_cell(session: Session, options: Options, here: Place, request: Request) -> None:
+    """A cell with `--repeat` alone; `-o` keeps all replies."""
+    from aiplat_lab.magic import _repeat  # as in `_compare`
+
+    replies = _repeat.run(request, options.repeat or 1, lambda one: Cell(session, options, here, one).run())
+    if options.out:
+        session.shell.push({options.out: replies})
+    if not options.quiet:
+        currency, rate = session.money()
+        session.shell.display_pub.publish({"text/plain": _repeat.summary(replies, currency=currency, rate=rate)})
 
 
 class _Asked(NamedTuple):

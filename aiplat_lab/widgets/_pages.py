@@ -12,6 +12,8 @@ from html import escape
 from typing import Any
 
 from aiplat_lab.core.text import money, seconds
+from aiplat_lab.widgets._agreement import Agreement
+from aiplat_lab.widgets._measures import in_words
 
 Doc = Mapping[str, Any]  # Any: JSON
 _LINE = "1px solid var(--jp-border-color2,#bdbdbd)"
@@ -73,6 +75,14 @@ def answer_line(found: Doc, answer: Doc) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def notes(found: Doc) -> list[str]:
+    """What else there is to say of the whole: agreement of the raters, paired differences, what was promoted."""
+    agreement = Agreement(**found["agreement"]).sentence()
+    kept = [f"{one['variant']} is kept as {one['prompt']}, label {one['label']}." for one in found["promoted"]]
+    money_of = {"currency": found["currency"], "usd_rate": Decimal(found["usd_rate"])}
+    return [*([agreement] if agreement else []), *in_words(found["measured"], **money_of), *kept]
+
+
 def vote_lines(one: Doc) -> list[str]:
     """Who voted how on one input, and why."""
     votes = ([one["vote"]] if one["vote"] else []) + list(one["others"])
@@ -88,6 +98,7 @@ def to_html(found: Doc) -> str:
         f'<p style="margin:0;font-weight:600">{escape(found["name"])}</p>',
         f'<p style="margin:.4em 0">{escape(found["verdict"]["sentence"])}</p>',
         _html_sides(found),
+        *(f'<p style="margin:.3em 0;{_QUIET}">{escape(line)}</p>' for line in notes(found)),
         *(_html_input(found, one, number) for number, one in enumerate(found["inputs"], 1)),
         f'<p style="margin:.6em 0 0;{_QUIET}">{escape(_foot(found))}</p></section>',
     ]
@@ -137,6 +148,7 @@ def to_markdown(found: Doc) -> str:
         f"**{_plain_line(found['name'])}**",
         _plain_line(found["verdict"]["sentence"]),
         "\n".join([_row(rows[0]), _row(["---"] * len(rows[0])), *(_row(row.values()) for row in rows)]) if rows else _HIDDEN,
+        *(_plain_line(line) for line in notes(found)),
     ]
     for number, one in enumerate(found["inputs"], 1):
         parts.append(f"**Input {number}** – {_plain_line(_said(one))}\n\n{_fenced(one['text'])}")
@@ -157,7 +169,7 @@ def to_plain(found: Doc) -> str:
         f"{row['variant']}: {row['votes']} votes, {row['cost an answer']} an answer, {row['latency (median)']}, {row['model']}"
         for row in side_rows(found)
     ]
-    return "\n".join([*lines, _foot(found)])
+    return "\n".join([*lines, *notes(found), _foot(found)])
 
 
 def _said(one: Doc) -> str:

@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -14,6 +15,7 @@ from aiplat_lab.widgets._answers import Answer
 from aiplat_lab.widgets._ballots import NONE
 from aiplat_lab.widgets._experiment import Change, Experiment
 from aiplat_lab.widgets._inputs import Input
+from aiplat_lab.widgets._measures import differences
 
 MIME = "application/vnd.aiplat.ab+json"
 SCHEMA = 1
@@ -31,6 +33,7 @@ def document(experiment: Experiment) -> Document:
     shown = [one for one in plan.inputs if visible(experiment, one)]
     verdict = experiment.verdict()
     given = experiment.given()
+    agreement = experiment.agreement()
     return {
         "schema": SCHEMA,
         "experiment": plan.id,
@@ -54,6 +57,9 @@ def document(experiment: Experiment) -> Document:
             "high": verdict.high,
             "level": verdict.level,
         },
+        "agreement": asdict(agreement),
+        "measured": [one.as_dict() for one in differences(plan, experiment.every(), [one.id for one in shown])],
+        "promoted": experiment.promotions(),
         "unstored_votes": experiment.unstored(),
         "variants": [_side(experiment, name, shown) for name in plan.names] if shown or experiment.judged() else [],
         "inputs": [_input(experiment, one, shown=one in shown) for one in plan.inputs],
