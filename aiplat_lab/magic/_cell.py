@@ -214,6 +214,8 @@ def _compare(magics: AiMagics, options: Options, here: Place, body: str) -> None
     session = magics.session()
     cell = _versus.Cell(options, body, variables(session.shell), session.client, lambda typed: model_name(magics, typed), here.headless)
     found = _versus.run(cell)
+    if not here.kernel:
+        found.show()  # a terminal has no output that could be brought up to date
     session.shell.push({"_ab": found}, interactive=False)
     if options.out:
         session.shell.push({options.out: found})

@@ -75,13 +75,14 @@ def _check(options: Options) -> None:
 
 def _variants(cell: Cell) -> list[dict[str, Any]]:  # Any: as a variant is written
     options = cell.options
-    own = {"prompt": options.prompt, "model": cell.model(options.model) if options.model or not options.prompt else ""}
+    prompt = _saved(options.prompt, cell) if options.prompt else ""
+    own = {"prompt": prompt, "model": cell.model(options.model) if options.model or not options.prompt else ""}
     listed = [(options.prompt or options.model or str(own["model"]), own)]
     for word in options.versus:
         if _is_prompt(word, cell):
-            listed.append((word, {"prompt": word, "model": own["model"] if options.model else ""}))
+            listed.append((word, {"prompt": _saved(word, cell), "model": own["model"] if options.model else ""}))
         else:
-            listed.append((word, {"prompt": options.prompt, "model": cell.model(word)}))
+            listed.append((word, {"prompt": prompt, "model": cell.model(word)}))
     names = [name for name, _ in listed]
     distinct = len({name.lower() for name in names}) == len(names) and not {"tie", "none"} & {name.lower() for name in names}
     settings = dict(options.settings)
@@ -107,6 +108,13 @@ def _is_prompt(word: str, cell: Cell) -> bool:
         f"--vs {word!r} is neither a model nor a saved prompt.{did_you_mean(word, [*models, *known])} Nothing was asked. "
         "`%ai models` and `%ai prompts` list them."
     )
+
+
+def _saved(reference: str, cell: Cell) -> Any:  # Any: a prompt, whose module is not loaded for models alone
+    """A saved prompt. It is looked up here, since `ab()` takes a bare word for a model."""
+    from aiplat_lab import prompts  # as in `_is_prompt`
+
+    return prompts.get(reference, cell.client)
 
 
 def _value(cell: Cell, row: Mapping[str, Any]) -> Any:  # Any: a text, or values of a prompt's variables

@@ -191,6 +191,8 @@ def _shown(experiment: Experiment, shell: Any, here: Place) -> Experiment:  # An
                 Screen(shell).show(bundle(experiment), display_id=f"aiplat-ab-{experiment.id}")
 
         experiment.show = again
+    elif shell is not None:
+        experiment.show = lambda: Screen(shell).show(bundle(experiment), display_id=f"aiplat-ab-{experiment.id}")
     if here.headless or screen is None:
         return _to_the_end(experiment, twin)
     from aiplat_lab.widgets._live import Live  # with ipywidgets, for those who watch alone
