@@ -2,6 +2,7 @@
 // No state is kept here that matters: the kernel has the answers, the gateway has the votes.
 
 const SLEEPS_AFTER_MS = 4000;
+const LOOKS_EVERY_MS = 3000;
 const MOST_DIFF_WORDS = 4000;
 
 /** An element with attributes and children; texts become text nodes, so that an answer never becomes markup. */
@@ -145,6 +146,7 @@ class Comparison {
     this.count = el('span', { class: 'aab-count' });
     this.bar = el('div', { class: 'aab-bar', role: 'progressbar', 'aria-label': 'Inputs judged', 'aria-valuemin': 0 }, el('i'));
     this.verdict = el('p', { class: 'aab-verdict' });
+    this.raters = el('p', { class: 'aab-raters', hidden: true });
     this.input = el('div', { class: 'aab-input' });
     this.columns = el('div', { class: 'aab-columns', role: 'group', 'aria-label': 'Answers' });
     this.reason = el('input', { class: 'aab-reason', type: 'text', maxlength: 500, 'aria-label': 'Why, in a few words (optional)', placeholder: 'Why? (optional)' });
@@ -172,7 +174,7 @@ class Comparison {
     this.root = el(
       'section',
       { class: 'aab', tabindex: 0, role: 'region', 'aria-label': 'A/B comparison', 'data-lm-suppress-shortcuts': 'true' },
-      el('header', { class: 'aab-head' }, el('div', { class: 'aab-top' }, this.title, this.count), this.bar, this.verdict),
+      el('header', { class: 'aab-head' }, el('div', { class: 'aab-top' }, this.title, this.count), this.bar, this.verdict, this.raters),
       this.input,
       this.columns,
       this.actions,
@@ -199,9 +201,20 @@ class Comparison {
     this.pressed = event => this.press(event);
     this.model.on('msg:custom', this.heard);
     this.root.addEventListener('keydown', this.pressed);
+    this.looks = setInterval(() => this.look(), LOOKS_EVERY_MS);
+  }
+
+  /** Asks for votes of other raters while somebody sees this, one question at a time. */
+  look() {
+    const quiet = this.state?.columns.every(one => !['waiting', 'running'].includes(one.state));
+    if (quiet && !this.looking && !document.hidden && this.root.offsetParent !== null) {
+      this.looking = true;
+      this.send({ kind: 'look' });
+    }
   }
 
   dispose() {
+    clearInterval(this.looks);
     clearTimeout(this.timer);
     this.model.off('msg:custom', this.heard);
     this.root.removeEventListener('keydown', this.pressed);
@@ -218,6 +231,8 @@ class Comparison {
   hear(content) {
     if (content.kind === 't') {
       this.grow(content);
+    } else if (content.kind === 'looked') {
+      this.looking = false;
     } else if (content.kind === 'state') {
       clearTimeout(this.timer);
       this.take(content);
@@ -287,6 +302,8 @@ class Comparison {
     this.bar.firstChild.style.inlineSize = `${(100 * judged) / total}%`;
     this.verdict.dataset.state = verdict.state;
     this.verdict.textContent = verdict.sentence;
+    this.raters.textContent = [this.state.agreement, this.state.problem].filter(Boolean).join(' ');
+    this.raters.hidden = !this.raters.textContent;
   }
 
   drawInput() {
@@ -306,8 +323,9 @@ class Comparison {
       const facts = el('p', { class: 'aab-facts' });
       const prefer = this.button(String(place + 1), 'Prefer this answer', () => this.vote(place), 'aab-prefer');
       prefer.setAttribute('aria-label', `Prefer answer ${place + 1}`);
-      const card = el('article', { class: 'aab-card' }, el('div', { class: 'aab-cardhead' }, head, mark), about, body, facts, prefer);
-      return { card, head, mark, about, body, facts, prefer };
+      const keep = this.button('', 'Keep as draft', () => this.promote(place), 'aab-keep');
+      const card = el('article', { class: 'aab-card' }, el('div', { class: 'aab-cardhead' }, head, mark), about, body, facts, keep, prefer);
+      return { card, head, mark, about, body, facts, keep, prefer };
     });
     this.columns.replaceChildren(...this.shown.map(one => one.card));
   }
@@ -330,10 +348,22 @@ class Comparison {
     node.facts.textContent = column.facts ?? '';
     node.facts.hidden = !node.facts.textContent;
     node.prefer.hidden = vote !== null;
+    this.drawKeep(node.keep, column);
     node.body.setAttribute('aria-busy', String(column.state === 'running'));
     if (!before || column.text !== undefined || before.state !== column.state || before.error !== column.error) {
       this.drawBody(place);
     }
+  }
+
+  /** The button that saves a variant in the prompt registry: once its name is known, and plainly said when it is done. */
+  drawKeep(keep, column) {
+    const kept = this.state.promoted[column.name];
+    const best = this.state.verdict.winner && this.state.verdict.winner === column.name;
+    keep.hidden = column.name === undefined;
+    keep.disabled = Boolean(kept);
+    keep.classList.toggle('aab-primary', Boolean(best) && !kept);
+    keep.textContent = kept ? `Kept as ${kept}` : best ? 'Keep the winner as draft' : 'Keep as draft';
+    keep.setAttribute('aria-label', kept ? `${column.name} is kept as ${kept}` : `Keep ${column.name} as a draft in the prompt registry`);
   }
 
   drawBody(place) {
@@ -422,6 +452,12 @@ class Comparison {
     this.send({ kind: 'vote', ballot: this.state.ballot, choice, reason: this.reason.value });
     this.drawActions();
     this.stored.textContent = 'Storing…';
+    this.root.focus({ preventScroll: true });
+  }
+
+  promote(place) {
+    this.shown[place].keep.disabled = true;
+    this.send({ kind: 'promote', place });
     this.root.focus({ preventScroll: true });
   }
 

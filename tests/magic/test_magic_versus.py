@@ -71,7 +71,8 @@ def test_many_rows_are_many_inputs_and_the_measures_are_paired(lab: Lab) -> None
     assert (length["variant"], length["base"], length["n"]) == ("vs-long", "echo", 3)
     assert length["low"] <= length["difference"] <= length["high"] and length["difference"] > 0
     assert "more votes needed" in result.verdict().sentence or "vote" in result.verdict().sentence
-    assert [one.text for one in compared(lab, "%%ai echo --vs dear --each tickets.text\n{text}!")[0].plan.inputs][0] == "one!"
+    result, _ = compared(lab, "%%ai echo --vs dear --each tickets.text\n{text}!")
+    assert [one.text for one in result.plan.inputs] == ["one!", "two two!", "three three three!"]
 
 
 def test_each_repetition_is_answered_anew_and_a_second_run_costs_nothing(lab: Lab) -> None:
@@ -117,11 +118,7 @@ def test_a_side_that_fails_is_an_error_where_nobody_watches(lab: Lab) -> None:
 def test_a_winner_becomes_a_draft_with_where_it_comes_from(lab: Lab) -> None:
     prompts.save("---\nname: vs-kept\nmodel: echo\nvariables:\n  text: string\n---\nKindly: {{ text }}", client=lab.client)
     prompts.label("vs-kept", "production", "1.0.0", client=lab.client)
-    result, _ = (
-        compared(lab, "%%ai dear --prompt vs-kept@production --vs closed/x --temperature 0 --each [1]\ntext: {row}")
-        if False
-        else (compared(lab, "%%ai --prompt vs-kept@production --vs dear --temperature 0\ntext: tea"))
-    )
+    result, _ = compared(lab, "%%ai --prompt vs-kept@production --vs dear --temperature 0\ntext: tea")
     refused(lab.run("_ab.promote()"), "no winner yet", "dear")
     refused(lab.run("_ab.promote('deer')"), "deer", "Did you mean")
     made = result.promote("dear")
