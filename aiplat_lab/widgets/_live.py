@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextvars import Context, copy_context
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -19,10 +18,9 @@ from aiplat_lab.widgets._answers import Answer
 from aiplat_lab.widgets._ballots import NONE, TIE, Ballot
 from aiplat_lab.widgets._experiment import Change, Experiment
 from aiplat_lab.widgets._pages import answer_line
-from aiplat_lab.widgets._screen import Screen
+from aiplat_lab.widgets._screen import Screen, part
 from aiplat_lab.widgets._twin import facts
 
-_FOLDER = Path(__file__).parent
 _FIRST_S, _LONGEST_S, _GROWTH = 0.05, 1.0, 50.0
 """Tokens of all columns go out together every 50 ms; a long stream is gathered for longer, so that its messages stay few."""
 
@@ -32,8 +30,8 @@ _RESTS_AFTER_S = 20.0
 class Control(anywidget.AnyWidget):  # type: ignore[misc]  # ipywidgets comes without types
     """What the browser draws; it holds no state of its own."""
 
-    _esm = (_FOLDER / "live.js").read_text(encoding="utf-8")
-    _css = (_FOLDER / "live.css").read_text(encoding="utf-8")
+    _esm = part("marks.js") + part("live.js")
+    _css = part("live.css")
 
     def __repr__(self) -> str:
         return "the control of an A/B comparison; its record stands below"
