@@ -15,13 +15,34 @@ if TYPE_CHECKING:
     from aiplat_lab.client import achat, calls, chat, connect, embed, sql, stream
     from aiplat_lab.evals import compare, evaluate
     from aiplat_lab.reports import report
-    from aiplat_lab.widgets import ab
+    from aiplat_lab.widgets import ab, review
 
-__all__ = ["__version__", "ab", "achat", "calls", "chat", "compare", "connect", "embed", "evaluate", "prompts", "report", "sql", "stream"]
+__all__ = [
+    "__version__",
+    "ab",
+    "achat",
+    "calls",
+    "chat",
+    "compare",
+    "connect",
+    "embed",
+    "evaluate",
+    "prompts",
+    "report",
+    "review",
+    "sql",
+    "stream",
+]
 
 _MODULES = {"prompts": "aiplat_lab.prompts"}
 """Names that are modules of their own."""
-_HOMES = {"ab": "aiplat_lab.widgets", "compare": "aiplat_lab.evals", "evaluate": "aiplat_lab.evals", "report": "aiplat_lab.reports"}
+_HOMES = {
+    "ab": "aiplat_lab.widgets",
+    "compare": "aiplat_lab.evals",
+    "evaluate": "aiplat_lab.evals",
+    "report": "aiplat_lab.reports",
+    "review": "aiplat_lab.widgets",
+}
 """Where a name comes from, for those that are not the client's."""
 
 

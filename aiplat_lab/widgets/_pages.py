@@ -145,21 +145,19 @@ def to_markdown(found: Doc) -> str:
     """As Markdown in which no tag of an answer is alive: each text stands in a fence."""
     rows = side_rows(found)
     parts = [
-        f"**{_plain_line(found['name'])}**",
-        _plain_line(found["verdict"]["sentence"]),
+        f"**{plain_line(found['name'])}**",
+        plain_line(found["verdict"]["sentence"]),
         "\n".join([_row(rows[0]), _row(["---"] * len(rows[0])), *(_row(row.values()) for row in rows)]) if rows else _HIDDEN,
-        *(_plain_line(line) for line in notes(found)),
+        *(plain_line(line) for line in notes(found)),
     ]
     for number, one in enumerate(found["inputs"], 1):
-        parts.append(f"**Input {number}** – {_plain_line(_said(one))}\n\n{_fenced(one['text'])}")
+        parts.append(f"**Input {number}** – {plain_line(_said(one))}\n\n{_fenced(one['text'])}")
         for answer in one["answers"]:
             said = f"\n\n{_fenced(answer['text'])}" if answer["text"] else ""
-            error = f"\n\n{_plain_line(answer['error_type'])}: {_plain_line(answer['error'])}" if answer["error"] else ""
-            parts.append(
-                f"*{_plain_line(answer['variant'])}*{_mark(one, answer)}{said}{error}\n\n{_plain_line(answer_line(found, answer))}"
-            )
-        parts.extend(f"Vote of {_plain_line(line)}" for line in vote_lines(one))
-    return "\n\n".join([*parts, f"*{_plain_line(_foot(found))}*"])
+            error = f"\n\n{plain_line(answer['error_type'])}: {plain_line(answer['error'])}" if answer["error"] else ""
+            parts.append(f"*{plain_line(answer['variant'])}*{_mark(one, answer)}{said}{error}\n\n{plain_line(answer_line(found, answer))}")
+        parts.extend(f"Vote of {plain_line(line)}" for line in vote_lines(one))
+    return "\n\n".join([*parts, f"*{plain_line(_foot(found))}*"])
 
 
 def to_plain(found: Doc) -> str:
@@ -194,10 +192,11 @@ def _short(text: str, most: int) -> str:
 
 
 def _row(cells: Any) -> str:  # Any: texts
-    return "| " + " | ".join(_plain_line(str(cell)).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(plain_line(str(cell)).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _plain_line(text: str) -> str:
+def plain_line(text: str) -> str:
+    """A text as one line of Markdown in which nothing is markup."""
     return re.sub(r"([*_`\[\]\\])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
 
 
