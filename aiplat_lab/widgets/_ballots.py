@@ -88,6 +88,8 @@ class VoteBox(Generic[_Slip]):
         self._waiting: deque[_Sent[_Slip]] = deque()
         self._thread: threading.Thread | None = None
         self._at_exit = False
+        self._settling = False
+        """Whether a stored vote's news is being told."""
 
     def put(self, given: _Slip, row: Mapping[str, Any]) -> None:
         """Takes a vote; it is sent at once, and again while the gateway is away."""
@@ -108,9 +110,9 @@ class VoteBox(Generic[_Slip]):
             return len(self._waiting)
 
     def flush(self, timeout_s: float) -> bool:
-        """Waits until the gateway has every vote; false when the time ran out first."""
+        """Waits until the gateway has every vote, and that was told; false when the time ran out first."""
         with self._moved:
-            return self._moved.wait_for(lambda: not self._waiting, timeout_s)
+            return self._moved.wait_for(lambda: not self._waiting and not self._settling, timeout_s)
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -124,11 +126,17 @@ class VoteBox(Generic[_Slip]):
                 pause_s = _FIRST_PAUSE_S
                 with self._moved:
                     self._waiting.popleft()
-                    self._moved.notify_all()
+                    self._settling = True
+                try:
+                    self._changed(first.ballot)
+                finally:
+                    with self._moved:
+                        self._settling = False
+                        self._moved.notify_all()
             else:
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            self._changed(first.ballot)
+                self._changed(first.ballot)
 
     def _send(self, sent: _Sent[_Slip]) -> bool:
         """Whether this vote needs no further try."""
