@@ -145,6 +145,7 @@ def test_low_scores_samples_and_flagged_calls_come_into_a_queue(place: Served) -
     assert aiplat_lab.review("drawn", sample=2, seed=3, project="reviewed", client=place.client).items()[0].id == drawn.items()[0].id
     with pytest.raises(UsageError, match="nothing was found to review"):
         aiplat_lab.review("flagged", flagged="no_such_flag", client=place.client)
+    place.client.chat(Request(model="up/echo", messages=(Message("user", "no price"),), attribution=Attribution(surface="magic")))
     flagged = aiplat_lab.review("flagged", flagged="no_price", most=3, client=place.client)
     assert flagged.items() and all(one.why == "flagged no_price" for one in flagged.items())
 
