@@ -32,7 +32,7 @@ class Agreement:
             return f"{self.raters} raters; no {what} was judged by two of them yet, so their agreement is not known."
         alpha = "" if self.alpha is None else f" (Krippendorff's alpha {self.alpha:.2f})"
         number = f"{self.shared} {what}{'' if self.shared == 1 else 's'}"
-        return f"{self.raters} raters; on the {number} that several judged, they agree in {self.same:.0%} of pairs{alpha}."
+        return f"{self.raters} raters; on the {number} that several judged, they agree in {100 * self.same:.0f} % of pairs{alpha}."
 
 
 def agree(given: Sequence[Mapping[str, Any]], *, of: str = "input_id", by: str = "rater", says: str = "winner") -> Agreement:

@@ -72,7 +72,7 @@ def _said(one: Mapping[str, Any], *, currency: str, usd_rate: Any) -> str:
         return ("−" if value < 0 else "+") + amount(value)
 
     name = {"cost_usd": "cost", "latency_s": "time", "output_tokens": "length"}[one["measure"]]
-    pairs = f"{one['level']:.0%} interval {signed(one['low'])} to {signed(one['high'])}, n = {one['n']}"
+    pairs = f"{100 * one['level']:.0f} % interval {signed(one['low'])} to {signed(one['high'])}, n = {one['n']}"
     return f"{name} {signed(one['difference'])} an answer ({pairs}{'' if one['shown'] else '; no difference is shown'})"
 
 

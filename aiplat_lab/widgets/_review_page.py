@@ -13,7 +13,7 @@ MIME = "application/vnd.aiplat.review+json"
 SCHEMA = 1
 _MOST_SHOWN, _MOST_CHARS = 40, 400
 _LINE = "1px solid var(--jp-border-color2,#bdbdbd)"
-_CELL = f"border:{_LINE};padding:.25em .6em;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"
+_CELL = f"border:{_LINE};padding:.25em .6em;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word"
 _HEAD = ("answer", "rating", "labels", "correction", "comment", "call")
 
 

@@ -15,6 +15,12 @@ from aiplat_lab.core.types import Attribution, Message, Request
 VS = "%%ai echo --vs instant --team ui\nWhich of these answers a customer best, and why?"
 
 
+def dress(lab: Lab, theme: str) -> None:
+    """Changes the theme, and waits until JupyterLab has drawn it."""
+    lab.theme(theme)
+    lab.page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
 def test_a_cell_with_vs_is_voted_on_by_two_notebooks_and_its_winner_kept(lab: Lab, folder: Path, axe: Any) -> None:
     lab.run("versus.ipynb", VS)
     control = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .aab")
@@ -34,7 +40,7 @@ def test_a_cell_with_vs_is_voted_on_by_two_notebooks_and_its_winner_kept(lab: La
         joined.vote(order)
         assert joined.wait(10)
         joined.stop()
-        expect(control.locator(".aab-raters")).to_contain_text("2 raters; on the 1 input that several judged, they agree in 100% of pairs")
+        expect(control.locator(".aab-raters")).to_contain_text("2 raters; on the 1 input that several judged, they agree in 100 % of pairs")
         expect(control.locator(".aab-verdict")).to_contain_text("2")
         twin = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .aiplat-Ab")
         expect(twin).to_contain_text("bob")
@@ -44,10 +50,10 @@ def test_a_cell_with_vs_is_voted_on_by_two_notebooks_and_its_winner_kept(lab: La
         assert prompts.get("echo-or-instant@draft", gateway).model == order
     assert axe(lab, ".aab") == []
     lab.shot("ab-two-raters-light")
-    lab.theme("dark")
+    dress(lab, "dark")
     lab.shot("ab-two-raters-dark")
     assert axe(lab, ".aab") == []
-    lab.theme("light")
+    dress(lab, "light")
 
 
 def aiplat_ab(experiment: str, gateway: Any) -> Any:
@@ -98,10 +104,10 @@ def test_answers_are_reviewed_by_keyboard_alone_and_a_restart_goes_on(lab: Lab, 
         for key in ("5", "a", "Enter"):
             keys.press(key)
         expect(control.locator(".arv-count")).to_have_text("2 of 3 reviewed by you · 1 left")
-        lab.theme("dark")
+        dress(lab, "dark")
         lab.shot("review-dark")
         assert axe(lab, ".arv") == []
-        lab.theme("light")
+        dress(lab, "light")
         lab.run("review2.ipynb", "import aiplat_lab\nagain = aiplat_lab.review('Ticket replies', reviewer='ann')")
         again = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .arv")
         expect(again.locator(".arv-count")).to_have_text("2 of 3 reviewed by you · 1 left")

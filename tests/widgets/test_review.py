@@ -94,7 +94,7 @@ def test_two_reviewers_share_a_queue_and_both_count(place: Served) -> None:
     assert ann.look() and len(rows(place, "shared")) == 6 and ann.items()[0].others == 1
     found = ann.agreement()
     assert (found.raters, found.shared, found.same) == (2, 3, pytest.approx(2 / 3)) and found.alpha is not None
-    assert "2 raters; on the 3 answers that several judged, they agree in 67% of pairs" in found.sentence("answer")
+    assert "2 raters; on the 3 answers that several judged, they agree in 67 % of pairs" in found.sentence("answer")
     one = queue(place, "spread", *"abcdef")
     one.submit(3)
     assert one.wait()
