@@ -215,7 +215,7 @@ def test_a_control_is_driven_by_messages_and_odd_ones_change_nothing(kernel: Ker
     assert (second["done"], second["left"]) == (1, 1)
     assert [(row["rating"], row["comment"]) for row in rows(place, "driven")] == [(3, "c")]
     kernel.tell(comm, {"kind": "go", "place": 0})
-    shown = state(kernel, comm, lambda one: one["place"] == 0 and one["item"]["given"])
+    shown = state(kernel, comm, lambda one: one["place"] == 0 and one["item"]["stored"])
     assert (shown["item"]["rating"], shown["item"]["labels"], shown["item"]["stored"]) == (3, ["unclear"], True)
     kernel.tell(comm, {"kind": "look"})
     state(kernel, comm, lambda one: one["looked"])
