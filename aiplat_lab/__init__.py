@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiplat_lab.observe import replay
     from aiplat_lab.observe.verify import verify
     from aiplat_lab.reports import report
-    from aiplat_lab.widgets import ab
+    from aiplat_lab.widgets import ab, review
 
 __all__ = [
     "__version__",
@@ -43,6 +43,7 @@ __all__ = [
     "prompts",
     "replay",
     "report",
+    "review",
     "route_sdks",
     "sql",
     "stream",
@@ -58,6 +59,7 @@ _HOMES = {
     "evaluate": "aiplat_lab.evals",
     "report": "aiplat_lab.reports",
     **dict.fromkeys(_TWINS, "aiplat_lab.magic.twins"),
+    "review": "aiplat_lab.widgets",
     "verify": "aiplat_lab.observe.verify",
 }
 """Where a name comes from, for those that are not the client's."""

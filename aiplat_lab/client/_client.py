@@ -224,7 +224,7 @@ class Client:
 
         return polars.read_ipc_stream(self._reader.query(query, params))
 
-    def view(self, name: str, **filters: Any) -> polars.DataFrame:
+    def view(self, name: str, /, **filters: Any) -> polars.DataFrame:
         """The rows of a named view.
 
         Args:
@@ -238,7 +238,7 @@ class Client:
 
         return polars.read_ipc_stream(self._reader.view(name, _given(filters)))
 
-    def view_rows(self, name: str, **filters: Any) -> list[dict[str, Any]]:
+    def view_rows(self, name: str, /, **filters: Any) -> list[dict[str, Any]]:
         """The rows of a named view as JSON holds them, money and times as text; loads no frame library."""
         return self._reader.rows(name, _given(filters))
 

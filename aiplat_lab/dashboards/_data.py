@@ -22,7 +22,7 @@ POOL = ThreadPoolExecutor(max_workers=6, thread_name_prefix="views")
 class Reader(Protocol):
     """The part of a client that the page reads through."""
 
-    def view(self, name: str, **filters: Any) -> polars.DataFrame:
+    def view(self, name: str, /, **filters: Any) -> polars.DataFrame:
         """The rows of a named view."""
         ...
 

@@ -261,6 +261,10 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
     Raises:
         AiplatError: as its kind says; one line, and the cell has failed.
     """
+    options = parse(line)
+    if options.versus:
+        _compare(magics, options, place(magics.session().shell, magics.session().environment), body)
+        return
     cell = ready(magics, line, body, also=also)
     options, request, session = cell.options, cell.request, magics.session()
     for warning in cell.warnings:
@@ -270,6 +274,9 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
         return
     if options.max_cost is not None:
         request = _dry.within(session, request, options.max_cost)
+    if options.repeat is not None and options.repeat > 1:
+        _repeat_cell(session, options, cell.here, request)
+        return
     if options.show_request:
         _show.sent(session.shell, request)
     reply = Cell(session, options, cell.here, request, cell.steps, cell.depends).run()
@@ -355,6 +362,32 @@ def _evaluate(session: Session, here: Place, reply: Reply) -> None:
     if here.headless:
         raise UsageError("--eval runs a model's code, which happens only where somebody watches. The answer is kept (`_ai`, and -o).")
     session.shell.run_cell(reply.text).raise_error()
+
+
+def _compare(magics: AiMagics, options: Options, here: Place, body: str) -> None:
+    """A cell with `--vs`: a comparison, which stands in `_ab`, and in the variable of `-o`."""
+    from aiplat_lab.magic import _versus  # with all that a comparison needs, which other cells do not
+
+    session = magics.session()
+    cell = _versus.Cell(options, body, variables(session.shell), session.client, lambda typed: model_name(magics, typed), here.headless)
+    found = _versus.run(cell)
+    if not here.kernel:
+        found.show()  # a terminal has no output that could be brought up to date
+    session.shell.push({"_ab": found}, interactive=False)
+    if options.out:
+        session.shell.push({options.out: found})
+
+
+def _repeat_cell(session: Session, options: Options, here: Place, request: Request) -> None:
+    """A cell with `--repeat` alone; `-o` keeps all replies."""
+    from aiplat_lab.magic import _repeat  # as in `_compare`
+
+    replies = _repeat.run(request, options.repeat or 1, lambda one: Cell(session, options, here, one).run())
+    if options.out:
+        session.shell.push({options.out: replies})
+    if not options.quiet:
+        currency, rate = session.money()
+        session.shell.display_pub.publish({"text/plain": _repeat.summary(replies, currency=currency, rate=rate)})
 
 
 class _Asked(NamedTuple):

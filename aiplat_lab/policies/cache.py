@@ -28,6 +28,8 @@ _HARMLESS_FLAGS |= {"cache_not_read", "semantic_not_read"}
 _MASKED = "masked"
 _MORE_THAN_TEXT = ("logprobs", "top_logprobs", "audio", "modalities", "thinking", "reasoning", "include")
 _REPEATS = ("epoch", "draw")
+_REPEATING = ("eval", "ab", "magic")
+"""The surfaces that ask one question several times on purpose."""
 _ZERO = Decimal(0)
 
 Embed = Callable[[Call, str], Awaitable[Sequence[float]]]
@@ -287,9 +289,9 @@ class Cache:
 
 
 def repeat(surface: str | None, tags: Mapping[str, str]) -> str:
-    """What tells the repeats of one question in an evaluation apart: its later epochs and draws never read each other's answers."""
+    """What tells the repeats of one question apart: later epochs of an evaluation and later draws never read each other's answers."""
     later = [f"{name}={tags[name]}" for name in _REPEATS if tags.get(name) not in (None, "", "1")]
-    return "#" + ",".join(later) if surface == "eval" and later else ""
+    return "#" + ",".join(later) if surface in _REPEATING and later else ""
 
 
 def keepable(call: Call) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import AiplatError, GatewayUnavailable, LedgerError, UsageError
@@ -53,30 +53,45 @@ def ballot(names: Sequence[str], *, seed: int, input_id: str, rater: str) -> Bal
     return Ballot(id=new_id(), input_id=input_id, rater=rater, order=sides(names, seed=seed, input_id=input_id, rater=rater))
 
 
+class Slip(Protocol):
+    """A judgement on its way: whoever gave it sees here what became of it."""
+
+    stored: bool
+    problem: str
+    took_s: float | None
+
+
+_Slip = TypeVar("_Slip", bound=Slip)
+
+
 @dataclass(slots=True)
-class _Sent:
-    ballot: Ballot
+class _Sent(Generic[_Slip]):
+    ballot: _Slip
     row: Mapping[str, Any]
     begun: float
 
 
-class VoteBox:
-    """Sends votes in a thread of its own, in their order; whoever votes waits for nothing.
+class VoteBox(Generic[_Slip]):
+    """Sends votes, or other judgements, in a thread of its own, in their order; whoever votes waits for nothing.
 
     Args:
         client: the way to the gateway.
         changed: called when a vote was stored, or could not be for now.
+        kind: the kind of their records.
     """
 
-    def __init__(self, client: Client, changed: Callable[[Ballot], None]) -> None:
+    def __init__(self, client: Client, changed: Callable[[_Slip], None], kind: str = "vote") -> None:
+        self._kind = kind
         self._client = client
         self._changed = changed
         self._moved = threading.Condition()
-        self._waiting: deque[_Sent] = deque()
+        self._waiting: deque[_Sent[_Slip]] = deque()
         self._thread: threading.Thread | None = None
         self._at_exit = False
+        self._settling = False
+        """Whether a stored vote's news is being told."""
 
-    def put(self, given: Ballot, row: Mapping[str, Any]) -> None:
+    def put(self, given: _Slip, row: Mapping[str, Any]) -> None:
         """Takes a vote; it is sent at once, and again while the gateway is away."""
         with self._moved:
             self._waiting.append(_Sent(given, dict(row), time.monotonic()))
@@ -95,9 +110,9 @@ class VoteBox:
             return len(self._waiting)
 
     def flush(self, timeout_s: float) -> bool:
-        """Waits until the gateway has every vote; false when the time ran out first."""
+        """Waits until the gateway has every vote, and that was told; false when the time ran out first."""
         with self._moved:
-            return self._moved.wait_for(lambda: not self._waiting, timeout_s)
+            return self._moved.wait_for(lambda: not self._waiting and not self._settling, timeout_s)
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -111,22 +126,28 @@ class VoteBox:
                 pause_s = _FIRST_PAUSE_S
                 with self._moved:
                     self._waiting.popleft()
-                    self._moved.notify_all()
+                    self._settling = True
+                try:
+                    self._changed(first.ballot)
+                finally:
+                    with self._moved:
+                        self._settling = False
+                        self._moved.notify_all()
             else:
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            self._changed(first.ballot)
+                self._changed(first.ballot)
 
-    def _send(self, sent: _Sent) -> bool:
+    def _send(self, sent: _Sent[_Slip]) -> bool:
         """Whether this vote needs no further try."""
         try:
-            self._client.record("vote", sent.row)
+            self._client.record(self._kind, sent.row)
         except (GatewayUnavailable, LedgerError) as error:
             sent.ballot.problem = error.message
             self._changed(sent.ballot)
             return False
         except (UsageError, AiplatError) as error:
-            sent.ballot.problem = f"this vote cannot be stored: {error.message}"
+            sent.ballot.problem = f"this {self._kind} cannot be stored: {error.message}"
             return True
         sent.ballot.stored, sent.ballot.problem = True, ""
         sent.ballot.took_s = time.monotonic() - sent.begun

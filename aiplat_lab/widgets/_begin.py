@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any
 
-from aiplat_lab import prompts
 from aiplat_lab.client import Client, default
-from aiplat_lab.core.errors import UsageError, did_you_mean, from_wire
+from aiplat_lab.core.errors import UsageError, from_wire
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, shell_here
 from aiplat_lab.core.settings import environment
 from aiplat_lab.core.types import Attribution, CacheMode
 from aiplat_lab.widgets._answers import Answer
-from aiplat_lab.widgets._experiment import Experiment, Plan
-from aiplat_lab.widgets._inputs import Input, read_inputs
+from aiplat_lab.widgets._experiment import Experiment
+from aiplat_lab.widgets._inputs import Input, read_inputs, repeated
+from aiplat_lab.widgets._plan import Plan
+from aiplat_lab.widgets._resume import AUTO, inputs_of, kept_answers, recall, record_like, record_of, same_variants, variants_of
 from aiplat_lab.widgets._screen import Screen, place_here
 from aiplat_lab.widgets._twin import Twin, bundle
 from aiplat_lab.widgets._variants import Variant, check_values, read_variants
+
+MOST_REPEATS = 100
 
 
 def ab(
@@ -37,6 +39,11 @@ def ab(
     fresh: bool = False,
     timeout_s: float | None = None,
     resume: str = "",
+    repeat: int = 1,
+    system: str = "",
+    team: str = "",
+    project: str = "",
+    tags: Mapping[str, str] | None = None,
     client: Client | None = None,
 ) -> Experiment:
     """Compares two to four variants side by side: blind, with votes, and a verdict that may be looked at at any time.
@@ -55,8 +62,14 @@ def ab(
         ahead: how many inputs are asked before you come to them.
         fresh: ask again although an answer is known.
         timeout_s: seconds for each answer.
-        resume: the id of an experiment to go on with, after a restart or as another rater. Variants and inputs may be left out:
-            the variants then come from its record, and the inputs are those that were answered.
+        resume: the id or the name of an experiment to go on with, after a restart or as another rater. Variants and inputs may be left
+            out: the variants then come from its record, and the inputs are those that were answered. `auto` goes on with the newest
+            that has the same variants and inputs (and the same name, where one is given), else begins one.
+        repeat: how often each variant answers each input; all inputs once, then all again, and no answer is another's.
+        system: a system message before each input, for variants without a saved prompt.
+        team: who pays; the environment's where it is empty.
+        project: the same for the project.
+        tags: of the calls, for the ledger.
         client: the way to the gateway.
 
     Raises:
@@ -68,8 +81,9 @@ def ab(
     shell = shell_here()
     here = place_here(shell, environment())
     options = Options(
-        name=name, rater=rater, blind=blind, alpha=alpha, seed=seed, ahead=ahead, fresh=fresh, timeout_s=timeout_s, resume=resume
-    )
+        name=name, rater=rater, blind=blind, alpha=alpha, seed=seed, ahead=ahead, fresh=fresh, timeout_s=timeout_s, resume=resume,
+        repeat=repeat, system=system, team=team, project=project, tags=dict(tags or {}),
+    )  # fmt: skip
     return _shown(prepare(variants, inputs, options, here=here, client=client), shell, here)
 
 
@@ -86,6 +100,11 @@ class Options:
     fresh: bool = False
     timeout_s: float | None = None
     resume: str = ""
+    repeat: int = 1
+    system: str = ""
+    team: str = ""
+    project: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(variants: Any, inputs: Any, options: Options, *, here: Place, client: Client) -> Experiment:  # Any: as for `ab`
@@ -94,22 +113,42 @@ def prepare(variants: Any, inputs: Any, options: Options, *, here: Place, client
         raise UsageError(f"alpha is the share of false winners that is allowed, above 0 and below 0.5, such as 0.05; got {options.alpha}")
     if options.ahead < 0:
         raise UsageError(f"ahead is a number of inputs, from 0; got {options.ahead}")
-    resume, known = options.resume, environment()
-    record = _record_of(client, resume) if resume else None
-    sides = read_variants(_variants_of(record) if variants is None and record is not None else variants, client)
+    if not 1 <= options.repeat <= MOST_REPEATS:
+        raise UsageError(f"repeat is how often each variant answers, from 1 to {MOST_REPEATS}; got {options.repeat}")
+    record = None if options.resume in ("", AUTO) else record_of(client, options.resume)
+    sides = read_variants(variants_of(record) if variants is None and record is not None else variants, client)
+    if options.system:
+        sides = tuple(one.with_system(options.system) for one in sides)
     if record is not None:
-        _same_variants(record, sides)
-    kept = _kept(client, resume) if resume else {}
-    given = read_inputs(inputs) if inputs is not None or record is None else _inputs_of(client, record, kept)
+        same_variants(record, sides)
+    given = repeated(read_inputs(inputs), options.repeat) if inputs is not None or record is None else ()
+    if options.resume == AUTO and not options.fresh:
+        record = record_like(client, options.name, sides, given)
+    kept = kept_answers(client, str(record["id"])) if record is not None else {}
+    given = given or inputs_of(record or {}, kept)
     plan = _plan(sides, given, options, record, here=here, client=client)
-    who = replace(known.attribution, surface="ab", experiment=plan.id, notebook=here.notebook, cell_id=here.cell_id)
+    who = _who(options, plan, here)
     check_values(sides, given)
     answers = _answers(plan, who, cache="refresh" if options.fresh else "auto", timeout_s=options.timeout_s)
-    _recall(answers, kept)
+    recall(answers, kept)
     if record is None:
         client.record("experiment", _row(plan, who))
-    votes = client.view_rows("vote_list", experiment=plan.id) if resume else []
+    votes = client.view_rows("vote_list", experiment=plan.id) if record is not None else []
     return Experiment(plan, client, answers, votes)
+
+
+def _who(options: Options, plan: Plan, here: Place) -> Attribution:
+    known = environment().attribution
+    return replace(
+        known,
+        surface="ab",
+        team=options.team or known.team,
+        project=options.project or known.project,
+        experiment=plan.id,
+        notebook=here.notebook,
+        cell_id=here.cell_id,
+        tags={**known.tags, **options.tags},
+    )
 
 
 def _plan(
@@ -125,7 +164,7 @@ def _plan(
     before = record or {}
     seed = before.get("seed") if record is not None else options.seed
     return Plan(
-        id=options.resume or new_id(),
+        id=str(before["id"]) if record is not None else new_id(),
         name=options.name or str(before.get("name") or " or ".join(side.name for side in sides)),
         variants=sides,
         inputs=inputs,
@@ -152,6 +191,8 @@ def _shown(experiment: Experiment, shell: Any, here: Place) -> Experiment:  # An
                 Screen(shell).show(bundle(experiment), display_id=f"aiplat-ab-{experiment.id}")
 
         experiment.show = again
+    elif shell is not None:
+        experiment.show = lambda: Screen(shell).show(bundle(experiment), display_id=f"aiplat-ab-{experiment.id}")
     if here.headless or screen is None:
         return _to_the_end(experiment, twin)
     from aiplat_lab.widgets._live import Live  # with ipywidgets, for those who watch alone
@@ -200,7 +241,8 @@ def _answers(plan: Plan, who: Attribution, *, cache: CacheMode, timeout_s: float
     found = {}
     for one in plan.inputs:
         for side in plan.variants:
-            request = side.request(one, replace(who, variant=side.name, tags={**who.tags, "input": one.id}))
+            tags = {**who.tags, "input": one.id, **({"draw": str(one.draw)} if one.draw > 1 else {})}
+            request = side.request(one, replace(who, variant=side.name, tags=tags))
             request = replace(request, stream=True, cache=cache, timeout_s=timeout_s)
             found[side.name, one.id] = Answer(variant=side.name, input_id=one.id, request=request, model=request.model)
     return found
@@ -219,103 +261,3 @@ def _row(plan: Plan, who: Attribution) -> dict[str, Any]:
         "alpha": plan.alpha,
         "seed": plan.seed,
     }
-
-
-# --- going on with an experiment --------------------------------------------------------------------------------------
-
-
-def _record_of(client: Client, experiment: str) -> dict[str, Any]:
-    rows = client.view_rows("experiment_list", experiment=experiment)
-    if not rows:
-        others = [str(row["id"]) for row in client.view_rows("experiment_list", limit=200)]
-        raise UsageError(
-            f"there is no experiment {experiment[:80]!r}.{did_you_mean(experiment, others, count=1)} "
-            "aiplat_lab.connect().view('experiment_list') lists them."
-        )
-    return {
-        name: json.loads(value) if name in {"variants", "input_ids"} and isinstance(value, str) else value
-        for name, value in rows[0].items()
-    }
-
-
-def _variants_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The variants as they were given."""
-    return [
-        {
-            "name": side["name"],
-            "model": side["model"],
-            "settings": side["settings"],
-            "prompt": _prompt_of(side),
-        }
-        for side in record["variants"]
-    ]
-
-
-def _prompt_of(side: Mapping[str, Any]) -> Any:  # Any: a prompt, or a text
-    """A prompt as it was: by its version, or by its text where it was not saved."""
-    if not side.get("prompt_name"):
-        return side.get("prompt_text", "")
-    return prompts.parse(side["prompt_text"]) if "prompt_text" in side else f"{side['prompt_name']}@{side['prompt_version']}"
-
-
-def _same_variants(record: Mapping[str, Any], sides: Sequence[Variant]) -> None:
-    """Votes on other variants must not be mixed with these."""
-    begun = {str(side["name"]): side for side in record["variants"]}
-    for side in sides:
-        now = side.describe()
-        before = begun.get(side.name)
-        if before is None or len(sides) != len(begun):
-            raise UsageError(
-                f"experiment {record['id']} compares {', '.join(begun)}, not {', '.join(one.name for one in sides)}; "
-                "leave the variants out to go on with it, or leave resume out to begin another"
-            )
-        for part in ("model", "settings", "prompt_hash"):
-            if before.get(part) != now.get(part):
-                raise UsageError(
-                    f"variant {side.name!r} has another {part.partition('_')[0]} than in experiment {record['id']}; "
-                    "leave the variants out to go on with it, or leave resume out to begin another"
-                )
-
-
-def _inputs_of(client: Client, record: Mapping[str, Any], kept: Mapping[tuple[str, str], Kept]) -> tuple[Input, ...]:
-    """The inputs that every variant has answered, out of what was asked; an erased text is left out."""
-    names = [str(side["name"]) for side in record["variants"]]
-    found = []
-    for input_id in record.get("input_ids") or ():
-        calls = [kept.get((name, str(input_id))) for name in names]
-        asked = [call.asked for call in calls if call is not None and call.asked and call.text is not None]
-        if len(asked) == len(names):
-            found.append(Input(str(input_id), min(asked, key=len)))  # the variant that adds least to it
-    if not found:
-        raise UsageError(
-            f"no input of experiment {record['id']} has been answered by every variant, or the texts were erased; give the inputs again"
-        )
-    return tuple(found)
-
-
-class Kept(NamedTuple):
-    """An answer that the ledger has."""
-
-    row: Mapping[str, Any]  # Any: the values of a view
-    asked: str
-    text: str | None
-    """None where it was erased."""
-
-
-def _kept(client: Client, experiment: str) -> dict[tuple[str, str], Kept]:
-    """The answers that an experiment has: they are what was judged, and asking again would cost."""
-    found = {}
-    for row in client.view_rows("experiment_answers", experiment=experiment, status="ok"):
-        call = client.call(str(row["call_id"]))
-        messages = call.get("messages") or []
-        asked = next((one.get("content") for one in reversed(messages) if one.get("role") == "user"), "")
-        text = call.get("text")
-        key = str(row["variant"]), str(row["input_id"])
-        found[key] = Kept(row, asked if isinstance(asked, str) else "", text if isinstance(text, str) else None)
-    return found
-
-
-def _recall(answers: Mapping[tuple[str, str], Answer], kept: Mapping[tuple[str, str], Kept]) -> None:
-    for key, call in kept.items():
-        if key in answers and call.text is not None:
-            answers[key].recall(call.row, call.text)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from decimal import Decimal
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from aiplat_lab.client import Client
 from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.stats import Verdict, vote_verdict
+from aiplat_lab.widgets._agreement import Agreement, agree
 from aiplat_lab.widgets._answers import Answer
 from aiplat_lab.widgets._asking import Asking
 from aiplat_lab.widgets._ballots import NONE, TIE, Ballot, VoteBox, ballot
 from aiplat_lab.widgets._inputs import Input
-from aiplat_lab.widgets._variants import Variant
+from aiplat_lab.widgets._measures import Difference, differences
+from aiplat_lab.widgets._plan import Plan
+from aiplat_lab.widgets._promote import DRAFT, Promoted, promoted
 
 if TYPE_CHECKING:
     import polars
@@ -24,30 +26,6 @@ if TYPE_CHECKING:
 Change: TypeAlias = Literal["piece", "answer", "place", "vote"]
 """What happened: an answer has grown, one has begun or ended, another input is in front, a vote was given or stored."""
 Listener: TypeAlias = Callable[[Change, Answer | None], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What an experiment is, as its record says."""
-
-    id: str
-    name: str
-    variants: tuple[Variant, ...]
-    inputs: tuple[Input, ...]
-    rater: str
-    blind: bool
-    alpha: float
-    seed: int
-    ahead: int
-    """How many inputs are asked before the rater comes to them."""
-    headless: bool
-    currency: str = "USD"
-    usd_rate: Decimal = Decimal(1)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the variants."""
-        return tuple(variant.name for variant in self.variants)
 
 
 class Experiment:
@@ -59,6 +37,8 @@ class Experiment:
         self._client = client
         self._answers = dict(answers)
         self._lock = threading.RLock()
+        self._promoting = threading.Lock()
+        self._promoted: dict[str, Promoted] = {}
         self._votes = {str(vote["id"]): dict(vote) for vote in votes}
         self._ballots = {one.id: self._ballot_of(one.id) for one in plan.inputs}
         self._box = VoteBox(client, self._vote_moved)
@@ -123,6 +103,42 @@ class Experiment:
             raise UsageError(f"there is no input {one!r}.{did_you_mean(one, self._ballots)}")
         self.cast(self._ballots[one].id, winner, reason)
 
+    def agreement(self) -> Agreement:
+        """How far the raters agree on the inputs that several of them judged."""
+        return agree(self.given())
+
+    def measured(self) -> list[Difference]:
+        """Cost, latency and length of each variant against the first, paired over the inputs that both answered. It names the
+        variants, so it ends blindness."""
+        return differences(self.plan, self.every(), [one.id for one in self.plan.inputs])
+
+    def promote(self, variant: str = "", *, name: str = "", label: str = DRAFT) -> Promoted:
+        """Saves a variant as a version of a prompt in the registry, under the label `draft`; other labels stay where they are.
+
+        Its message and the label's reason say which experiment it comes from, and what the votes said.
+
+        Args:
+            variant: which; the winner where it is empty.
+            name: the prompt's name; that of the variant's own prompt, else one made of the experiment's name.
+            label: another label than `draft`.
+
+        Raises:
+            UsageError: there is no such variant, or no winner yet.
+            PromptError: the registry does not take it.
+        """
+        with self._promoting:
+            made = promoted(self, variant or self.verdict().winner or "", name=name, label=label, client=self._client)
+            self._promoted[made.variant] = made
+        self.tell("vote")
+        return made
+
+    def look(self) -> bool:
+        """Reads the votes of other raters and other notebooks; whether there are new ones."""
+        moved = self._join()
+        if moved:
+            self.tell("vote")
+        return moved
+
     def stop(self) -> None:
         """Cancels the answers under way and asks nothing more; what has come and what was voted stays."""
         self._asking.stop()
@@ -161,6 +177,14 @@ class Experiment:
     def answer(self, variant: str, input_id: str) -> Answer:
         """The answer of a variant to an input."""
         return self._answers[variant, input_id]
+
+    def every(self) -> Mapping[tuple[str, str], Answer]:
+        """Every answer, by variant and input."""
+        return self._answers
+
+    def promotions(self) -> list[dict[str, str]]:
+        """What was promoted here: variant, prompt with version, and label."""
+        return [{"variant": one.variant, "prompt": one.reference, "label": one.label} for one in self._promoted.values()]
 
     def given(self) -> list[dict[str, Any]]:
         """The votes of all raters that are known here, one for each rater and input; the ones on their way too."""
@@ -262,14 +286,25 @@ class Experiment:
             self._join()
         self.tell("vote")
 
-    def _join(self) -> None:
+    def _join(self) -> bool:
+        """Takes the votes that the gateway has; whether any was new here."""
         try:
             rows = self._client.view_rows("vote_list", experiment=self.id)
         except AiplatError:
-            return  # the verdict then waits for the next vote to know of the others
+            return False  # the verdict then waits for the next look to know of the others
         with self._lock:
+            fresh = [row for row in rows if str(row["id"]) not in self._votes]
             self._votes = {**self._votes, **{str(row["id"]): row for row in rows}}
             self._verdict = None
+            for row in fresh:
+                self._adopt(row)
+        return bool(fresh)
+
+    def _adopt(self, row: Mapping[str, Any]) -> None:
+        """Takes what this rater has voted elsewhere, in another notebook or before another restart."""
+        one = self._ballots.get(str(row["input_id"]))
+        if one is not None and row["rater"] == self.plan.rater and not one.winner:
+            one.id, one.winner, one.reason, one.stored = str(row["id"]), str(row["winner"]), str(row.get("reason") or ""), True
 
     def _heard(self, answer: Answer) -> None:
         self.tell("answer" if answer.ended or not answer.pieces else "piece", answer)

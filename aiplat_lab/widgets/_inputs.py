@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiplat_lab.core.errors import UsageError
@@ -23,6 +23,8 @@ class Input:
     """As a rater reads it."""
     values: Mapping[str, Json] | None = None
     """Values of the prompt's variables; None for a plain text."""
+    draw: int = 1
+    """Which of its repetitions this is: each is answered anew."""
 
 
 def read_inputs(given: Any) -> tuple[Input, ...]:  # Any: whatever a user hands over
@@ -54,6 +56,17 @@ def read_inputs(given: Any) -> tuple[Input, ...]:  # Any: whatever a user hands 
     if len(found) > _MOST:
         raise UsageError(f"{len(found):,} inputs are more than a person can judge; give at most {_MOST:,}, or use aiplat_lab.evaluate()")
     return tuple(found)
+
+
+def repeated(inputs: tuple[Input, ...], times: int) -> tuple[Input, ...]:
+    """Each input so many times: all once, then all again, so that whatever drifts meanwhile meets every variant and input alike.
+
+    Raises:
+        UsageError: they become more than a person can judge.
+    """
+    if len(inputs) * times > _MOST:
+        raise UsageError(f"{len(inputs):,} inputs, {times} times each, are more than {_MOST:,}; repeat fewer times")
+    return tuple(one if draw == 1 else replace(one, id=f"{one.id}~{draw}", draw=draw) for draw in range(1, times + 1) for one in inputs)
 
 
 def _listed(given: Any) -> Iterable[Any]:  # Any: as in `read_inputs`

@@ -9,19 +9,18 @@ import threading
 import time
 from collections.abc import Mapping
 from contextvars import Context, copy_context
-from pathlib import Path
 from typing import Any
 
 import anywidget
 
+from aiplat_lab.core.errors import AiplatError
 from aiplat_lab.widgets._answers import Answer
-from aiplat_lab.widgets._ballots import NONE, TIE
+from aiplat_lab.widgets._ballots import NONE, TIE, Ballot
 from aiplat_lab.widgets._experiment import Change, Experiment
 from aiplat_lab.widgets._pages import answer_line
-from aiplat_lab.widgets._screen import Screen
+from aiplat_lab.widgets._screen import Screen, part
 from aiplat_lab.widgets._twin import facts
 
-_FOLDER = Path(__file__).parent
 _FIRST_S, _LONGEST_S, _GROWTH = 0.05, 1.0, 50.0
 """Tokens of all columns go out together every 50 ms; a long stream is gathered for longer, so that its messages stay few."""
 
@@ -31,8 +30,8 @@ _RESTS_AFTER_S = 20.0
 class Control(anywidget.AnyWidget):  # type: ignore[misc]  # ipywidgets comes without types
     """What the browser draws; it holds no state of its own."""
 
-    _esm = (_FOLDER / "live.js").read_text(encoding="utf-8")
-    _css = (_FOLDER / "live.css").read_text(encoding="utf-8")
+    _esm = part("marks.js") + part("live.js")
+    _css = part("live.css")
 
     def __repr__(self) -> str:
         return "the control of an A/B comparison; its record stands below"
@@ -55,6 +54,8 @@ class Live:
         self._ended: set[str] = set()
         self._begun_s = time.monotonic()
         self._running = False
+        self._looked = False
+        self._problem = ""
 
     def show(self, screen: Screen) -> None:
         """Shows the control as an output of the cell, and follows the experiment."""
@@ -92,11 +93,36 @@ class Live:
                 self._again()
         elif kind == "explain":
             one.explain(str(content.get("ballot")), str(content.get("reason") or ""))
+        elif kind in ("look", "promote"):
+            threading.Thread(target=self._aside, args=(kind, content), name=f"aiplat-ab-{kind}", daemon=True).start()
         elif kind == "next":
             place = one.following()
             one.go(place if place is not None else one.place)
         elif kind == "go" and isinstance(content.get("place"), int):
             one.go(content["place"])
+
+    def _aside(self, kind: str, content: Mapping[str, Any]) -> None:  # Any: as in `_hear`
+        """What asks the gateway, in a thread of its own, so that a vote never waits for it."""
+        one = self._experiment
+        if kind == "look":
+            one.look()
+            with self._lock:
+                self._looked = True
+            self._wake()
+            return
+        place, current = content.get("place"), one.ballot(one.current.id)
+        if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place < len(current.order) or not self._open(current):
+            return
+        try:
+            one.promote(current.order[place])
+            self._problem = ""
+        except AiplatError as error:
+            self._problem = f"{current.order[place]} was not saved: {error.message}"
+            self._again()
+
+    def _open(self, given: Ballot) -> bool:
+        """Whether the variants may be named."""
+        return bool(given.winner) or not self._experiment.plan.blind
 
     def _winner(self, choice: Any) -> str | None:  # Any: as in `_hear`
         if choice in (TIE, NONE):
@@ -128,9 +154,12 @@ class Live:
                     return
                 self._moved.clear()
                 state, self._state = self._state, False
+                looked, self._looked = self._looked, False
                 whole, self._whole = (self._whole, False) if state else (False, self._whole)
             if state:
                 self._send(self._situation(whole=whole))
+            if looked:
+                self._send({"kind": "looked"})
             pieces = self._pieces()
             if pieces:
                 self._send({"kind": "t", "b": self._ballot, "c": pieces})
@@ -162,7 +191,7 @@ class Live:
         one = self._experiment
         current = one.current
         given = one.ballot(current.id)
-        open_ = bool(given.winner) or not one.plan.blind
+        open_ = self._open(given)
         if whole or self._ballot != current.id:
             self._ballot, self._sent, whole = current.id, {}, True
             self._ended = set()
@@ -200,7 +229,15 @@ class Live:
             "vote": vote,
             "unstored": one.unstored(),
             "columns": columns,
-            "verdict": {"state": verdict.state, "sentence": verdict.sentence, "needed": verdict.votes_needed},
+            "verdict": {
+                "state": verdict.state,
+                "sentence": verdict.sentence,
+                "needed": verdict.votes_needed,
+                "winner": verdict.winner or "",
+            },
+            "agreement": one.agreement().sentence(),
+            "promoted": {each["variant"]: f"{each['prompt']} ({each['label']})" for each in one.promotions()} if open_ else {},
+            "problem": self._problem,
             "tally": {"wins": wins, "ties": ties} if verdict.votes else None,
         }
 

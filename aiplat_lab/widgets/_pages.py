@@ -12,15 +12,19 @@ from html import escape
 from typing import Any
 
 from aiplat_lab.core.text import money, seconds
+from aiplat_lab.widgets._agreement import Agreement
+from aiplat_lab.widgets._measures import in_words
 
 Doc = Mapping[str, Any]  # Any: JSON
 _LINE = "1px solid var(--jp-border-color2,#bdbdbd)"
-_CELL = f"border:{_LINE};padding:.25em .6em;text-align:left;vertical-align:top"
+_TABLE = "border-collapse:collapse;margin:.5em 0;text-align:left"
+_TEXT = "white-space:pre-wrap;overflow-wrap:anywhere"
 _QUIET = "color:var(--jp-ui-font-color2,#616161);font-size:.85em"
-_PRE = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.3em 0;font-family:inherit"
 _WORDS = {"tie": "a tie", "none": "none is good"}
 _STATES = {"error": "failed", "refused": "refused", "cancelled": "cancelled", "waiting": "not asked", "running": "not whole yet"}
 _HIDDEN = "The variants are named with the first vote."
+_MARKDOWN_CHARS, _LEAST_CHARS = 6_000, 200
+"""Characters of all texts together in the Markdown, and the fewest of one."""
 _NO_MATH = "tex2jax_ignore mathjax_ignore"
 
 
@@ -73,6 +77,14 @@ def answer_line(found: Doc, answer: Doc) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def notes(found: Doc) -> list[str]:
+    """What else there is to say of the whole: agreement of the raters, paired differences, what was promoted."""
+    agreement = Agreement(**found["agreement"]).sentence()
+    kept = [f"{one['variant']} is kept as {one['prompt']}, label {one['label']}." for one in found["promoted"]]
+    money_of = {"currency": found["currency"], "usd_rate": Decimal(found["usd_rate"])}
+    return [*([agreement] if agreement else []), *in_words(found["measured"], **money_of), *kept]
+
+
 def vote_lines(one: Doc) -> list[str]:
     """Who voted how on one input, and why."""
     votes = ([one["vote"]] if one["vote"] else []) + list(one["others"])
@@ -84,10 +96,11 @@ def vote_lines(one: Doc) -> list[str]:
 def to_html(found: Doc) -> str:
     """As HTML with its style in place, so that it stands in any page."""
     parts = [
-        f'<section class="{_NO_MATH}" style="border:{_LINE};border-radius:4px;padding:.8em 1em">',
+        f'<section class="{_NO_MATH}" style="border:{_LINE};border-radius:4px;padding:.8em 1em;{_TEXT}">',
         f'<p style="margin:0;font-weight:600">{escape(found["name"])}</p>',
         f'<p style="margin:.4em 0">{escape(found["verdict"]["sentence"])}</p>',
         _html_sides(found),
+        *(f'<p style="margin:.3em 0;{_QUIET}">{escape(line)}</p>' for line in notes(found)),
         *(_html_input(found, one, number) for number, one in enumerate(found["inputs"], 1)),
         f'<p style="margin:.6em 0 0;{_QUIET}">{escape(_foot(found))}</p></section>',
     ]
@@ -98,28 +111,27 @@ def _html_sides(found: Doc) -> str:
     rows = side_rows(found)
     if not rows:
         return f'<p style="{_QUIET}">{_HIDDEN}</p>'
-    head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in rows[0])
-    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{escape(text)}</td>' for text in row.values()) + "</tr>" for row in rows)
-    return f'<table style="border-collapse:collapse;margin:.5em 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    head = "".join(f'<th scope="col" align="left">{escape(name)}</th>' for name in rows[0])
+    body = "".join('<tr valign="top">' + "".join(f"<td>{escape(text)}</td>" for text in row.values()) + "</tr>" for row in rows)
+    return f'<table border="1" cellpadding="5" style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _html_input(found: Doc, one: Doc, number: int) -> str:
-    short = escape(_short(one["text"], 90))
-    title = f'<summary style="cursor:pointer">{number}. {short} <span style="{_QUIET}">{escape(_said(one))}</span></summary>'
+    """An input with its answers. Style is inherited from the section: said for each answer again, it would weigh more than the texts."""
+    short = _short(one["text"], 90)
+    title = f"<summary>{number}. {escape(short)} <small>{escape(_said(one))}</small></summary>"
+    whole = "" if short == one["text"] else f"<blockquote>{escape(one['text'])}</blockquote>"
     if not one["answers"]:
-        return f'<details style="margin:.4em 0">{title}<pre style="{_PRE}">{escape(one["text"])}</pre></details>'
+        return f"<details>{title}{whole}</details>"
     cells = "".join(
-        f'<td style="{_CELL};width:{100 // len(one["answers"])}%"><strong>{escape(answer["variant"])}</strong>'
-        f'{_mark(one, answer)}<pre style="{_PRE}">{escape(answer["text"])}</pre>'
-        f"{_html_error(answer)}"
-        f'<div style="{_QUIET}">{escape(answer_line(found, answer))}</div></td>'
+        f"<td><strong>{escape(answer['variant'])}</strong>{_mark(one, answer)}<p>{escape(answer['text'])}</p>"
+        f"{_html_error(answer)}<small>{escape(answer_line(found, answer))}</small></td>"
         for answer in one["answers"]
     )
-    votes = "".join(f'<div style="{_QUIET}">{escape(line)}</div>' for line in vote_lines(one))
-    return (
-        f'<details open style="margin:.4em 0">{title}<pre style="{_PRE};{_QUIET}">{escape(one["text"])}</pre>'
-        f'<table style="border-collapse:collapse;width:100%;table-layout:fixed"><tbody><tr>{cells}</tr></tbody></table>{votes}</details>'
-    )
+    votes = "".join(f"<br>{escape(line)}" for line in vote_lines(one))
+    frame = f'border="1" cellpadding="5" style="{_TABLE};width:100%;table-layout:fixed"'
+    table = f'<table {frame}><tr valign="top" align="left">{cells}</tr></table>'
+    return f"<details open>{title}{whole}{table}{f'<small>{votes[4:]}</small>' if votes else ''}</details>"
 
 
 def _mark(one: Doc, answer: Doc) -> str:
@@ -131,23 +143,24 @@ def _html_error(answer: Doc) -> str:
 
 
 def to_markdown(found: Doc) -> str:
-    """As Markdown in which no tag of an answer is alive: each text stands in a fence."""
+    """As Markdown in which no tag of an answer is alive: each text stands in a fence. Long texts are cut, since HTML has them whole."""
     rows = side_rows(found)
+    texts = sum(1 + len(one["answers"]) for one in found["inputs"])
+    room = max(_LEAST_CHARS, _MARKDOWN_CHARS // max(texts, 1))
     parts = [
-        f"**{_plain_line(found['name'])}**",
-        _plain_line(found["verdict"]["sentence"]),
+        f"**{plain_line(found['name'])}**",
+        plain_line(found["verdict"]["sentence"]),
         "\n".join([_row(rows[0]), _row(["---"] * len(rows[0])), *(_row(row.values()) for row in rows)]) if rows else _HIDDEN,
+        *(plain_line(line) for line in notes(found)),
     ]
     for number, one in enumerate(found["inputs"], 1):
-        parts.append(f"**Input {number}** – {_plain_line(_said(one))}\n\n{_fenced(one['text'])}")
+        parts.append(f"**Input {number}** – {plain_line(_said(one))}\n\n{_fenced(_cut(one['text'], room))}")
         for answer in one["answers"]:
-            said = f"\n\n{_fenced(answer['text'])}" if answer["text"] else ""
-            error = f"\n\n{_plain_line(answer['error_type'])}: {_plain_line(answer['error'])}" if answer["error"] else ""
-            parts.append(
-                f"*{_plain_line(answer['variant'])}*{_mark(one, answer)}{said}{error}\n\n{_plain_line(answer_line(found, answer))}"
-            )
-        parts.extend(f"Vote of {_plain_line(line)}" for line in vote_lines(one))
-    return "\n\n".join([*parts, f"*{_plain_line(_foot(found))}*"])
+            said = f"\n\n{_fenced(_cut(answer['text'], room))}" if answer["text"] else ""
+            error = f"\n\n{plain_line(answer['error_type'])}: {plain_line(answer['error'])}" if answer["error"] else ""
+            parts.append(f"*{plain_line(answer['variant'])}*{_mark(one, answer)}{said}{error}\n\n{plain_line(answer_line(found, answer))}")
+        parts.extend(f"Vote of {plain_line(line)}" for line in vote_lines(one))
+    return "\n\n".join([*parts, f"*{plain_line(_foot(found))}*"])
 
 
 def to_plain(found: Doc) -> str:
@@ -157,7 +170,7 @@ def to_plain(found: Doc) -> str:
         f"{row['variant']}: {row['votes']} votes, {row['cost an answer']} an answer, {row['latency (median)']}, {row['model']}"
         for row in side_rows(found)
     ]
-    return "\n".join([*lines, _foot(found)])
+    return "\n".join([*lines, *notes(found), _foot(found)])
 
 
 def _said(one: Doc) -> str:
@@ -182,11 +195,16 @@ def _short(text: str, most: int) -> str:
 
 
 def _row(cells: Any) -> str:  # Any: texts
-    return "| " + " | ".join(_plain_line(str(cell)).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(plain_line(str(cell)).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _plain_line(text: str) -> str:
+def plain_line(text: str) -> str:
+    """A text as one line of Markdown in which nothing is markup."""
     return re.sub(r"([*_`\[\]\\])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters stand in the HTML of this output)"
 
 
 def _fenced(text: str) -> str:

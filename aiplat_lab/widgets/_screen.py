@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment
+
+
+def part(name: str) -> str:
+    """A file that a control is made of."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def place_here(shell: Any, environment: Environment) -> Place:  # Any: as in `shell_here`

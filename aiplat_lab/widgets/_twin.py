@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import statistics
-import threading
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -14,12 +13,12 @@ from aiplat_lab.widgets._answers import Answer
 from aiplat_lab.widgets._ballots import NONE
 from aiplat_lab.widgets._experiment import Change, Experiment
 from aiplat_lab.widgets._inputs import Input
+from aiplat_lab.widgets._measures import differences
+from aiplat_lab.widgets._record import Bundle, Record
 
 MIME = "application/vnd.aiplat.ab+json"
 SCHEMA = 1
 Document: TypeAlias = dict[str, Any]  # Any: JSON
-Bundle: TypeAlias = dict[str, Any]  # Any: MIME data is text or JSON
-_SOON_S, _EVERY_S = 0.15, 2.0
 
 
 def document(experiment: Experiment) -> Document:
@@ -31,6 +30,7 @@ def document(experiment: Experiment) -> Document:
     shown = [one for one in plan.inputs if visible(experiment, one)]
     verdict = experiment.verdict()
     given = experiment.given()
+    agreement = experiment.agreement()
     return {
         "schema": SCHEMA,
         "experiment": plan.id,
@@ -54,6 +54,9 @@ def document(experiment: Experiment) -> Document:
             "high": verdict.high,
             "level": verdict.level,
         },
+        "agreement": asdict(agreement),
+        "measured": [one.as_dict() for one in differences(plan, experiment.every(), [one.id for one in shown])],
+        "promoted": experiment.promotions(),
         "unstored_votes": experiment.unstored(),
         "variants": [_side(experiment, name, shown) for name in plan.names] if shown or experiment.judged() else [],
         "inputs": [_input(experiment, one, shown=one in shown) for one in plan.inputs],
@@ -156,7 +159,7 @@ def facts(answer: Answer) -> Document:
 
 
 class Twin:
-    """Keeps the saved record up to date: soon after a change, and not more often than every two seconds.
+    """Keeps the saved record of an experiment up to date.
 
     Args:
         experiment: what it shows.
@@ -165,36 +168,17 @@ class Twin:
 
     def __init__(self, experiment: Experiment, show: Callable[[Bundle, bool], None]) -> None:
         self._experiment = experiment
-        self._show = show
-        self._lock = threading.Lock()
-        self._sending = threading.Lock()
-        self._timer: threading.Timer | None = None
-        self._last_s = 0.0
+        self._record = Record(lambda: bundle(experiment), show)
 
     def show(self) -> None:
         """Shows it for the first time, and follows the experiment from then on."""
-        self._send(update=False)
+        self._record.show()
         self._experiment.listeners.append(self._heard)
 
     def _heard(self, change: Change, answer: Answer | None) -> None:
         if change == "vote" or (change == "answer" and answer is not None and answer.ended and self._complete(answer)):
-            with self._lock:
-                if self._timer is None:
-                    wait_s = max(_SOON_S, self._last_s + _EVERY_S - time.monotonic())
-                    self._timer = threading.Timer(wait_s, self._late)
-                    self._timer.daemon = True
-                    self._timer.start()
+            self._record.touch()
 
     def _complete(self, answer: Answer) -> bool:
         """Whether all variants have answered this input, so that there is something new to say."""
         return all(self._experiment.answer(name, answer.input_id).ended for name in self._experiment.plan.names)
-
-    def _late(self) -> None:
-        with self._lock:
-            self._timer = None
-            self._last_s = time.monotonic()
-        self._send(update=True)
-
-    def _send(self, *, update: bool) -> None:
-        with self._sending:
-            self._show(bundle(self._experiment), update)

@@ -33,10 +33,18 @@ class Variant:
     """Under OpenAI's names: `temperature`, `max_tokens`, …"""
     name: str = ""
     """What results call it; made of what tells the variants apart where it is empty."""
+    system: str = ""
+    """A system message; a saved prompt has its own."""
+
+    def with_system(self, text: str) -> Variant:
+        """The same with a system message, where it names neither one nor a saved prompt."""
+        return self if self.system or not isinstance(self.prompt, str) else replace(self, system=text)
 
     def describe(self) -> dict[str, Json]:
         """The variant as its experiment's record keeps it."""
         about: dict[str, Json] = {"name": self.name, "model": self.model, "settings": dict(self.settings)}
+        if self.system:
+            about["system"] = self.system
         if isinstance(self.prompt, str):
             return {**about, "prompt_text": self.prompt, "prompt_hash": content_hash(self.prompt)}
         prompt = self.prompt
@@ -80,6 +88,8 @@ class Variant:
             messages = (Message("user", one.text),) if template is None else _messages(template, one)
         except PromptError as error:
             raise PromptError(f"variant {self.name!r}: {error.message}") from None
+        if self.system:
+            messages = (Message("system", self.system), *messages)
         return Request(model=self.model, messages=messages, settings=dict(self.settings), attribution=attribution)
 
 
@@ -120,8 +130,10 @@ def _one(given: Any, number: int) -> Variant:  # Any: as in `read_variants`
     made = Variant(**given)
     if not isinstance(made.settings, Mapping):
         raise UsageError(f"settings of variant {number} must be a dict such as {{'temperature': 0}}")
-    if not (isinstance(made.prompt, str | Prompt) and isinstance(made.model, str) and isinstance(made.name, str)):
-        raise UsageError(f"prompt, model and name of variant {number} must be texts (a prompt may be a Prompt)")
+    if not (isinstance(made.prompt, str | Prompt) and all(isinstance(text, str) for text in (made.model, made.name, made.system))):
+        raise UsageError(f"prompt, model, name and system of variant {number} must be texts (a prompt may be a Prompt)")
+    if made.system and (isinstance(made.prompt, Prompt) or _is_reference(made.prompt)):
+        raise UsageError(f"variant {number} has a saved prompt, which has messages of its own: leave its system message out")
     return made
 
 

@@ -2,77 +2,8 @@
 // No state is kept here that matters: the kernel has the answers, the gateway has the votes.
 
 const SLEEPS_AFTER_MS = 4000;
+const LOOKS_EVERY_MS = 3000;
 const MOST_DIFF_WORDS = 4000;
-
-/** An element with attributes and children; texts become text nodes, so that an answer never becomes markup. */
-function el(name, attributes = {}, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value === false || value === null || value === undefined) {
-      continue;
-    }
-    node.setAttribute(key, value === true ? '' : String(value));
-  }
-  node.append(...children.filter(child => child !== null && child !== undefined));
-  return node;
-}
-
-// --- Markdown, as far as answers use it; built of elements, so that nothing in it can run or load -------------------
-
-const SPANS = /(`+)([^`\n]+)\1|\*\*(?=\S)([^*\n]+?)\*\*|(?<![\w*])\*(?=\S)([^*\n]+?)\*(?![\w*])/g;
-
-function spans(text) {
-  const found = [];
-  let at = 0;
-  for (const match of text.matchAll(SPANS)) {
-    found.push(text.slice(at, match.index));
-    const [whole, , code, bold, italic] = match;
-    found.push(code !== undefined ? el('code', {}, code) : bold !== undefined ? el('strong', {}, bold) : el('em', {}, italic));
-    at = match.index + whole.length;
-  }
-  found.push(text.slice(at));
-  return found;
-}
-
-const ITEM = /^(\s*)([-*+]|\d{1,3}[.)])\s+(.*)$/;
-
-export function markdown(text) {
-  const box = document.createDocumentFragment();
-  const lines = text.split('\n');
-  let at = 0;
-  while (at < lines.length) {
-    const line = lines[at];
-    const fence = /^\s*(`{3,}|~{3,})/.exec(line);
-    const heading = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/.exec(line);
-    if (!line.trim()) {
-      at += 1;
-    } else if (fence) {
-      const from = (at += 1);
-      while (at < lines.length && !lines[at].trim().startsWith(fence[1])) {
-        at += 1;
-      }
-      box.append(el('pre', {}, el('code', {}, lines.slice(from, at).join('\n'))));
-      at += 1;
-    } else if (heading) {
-      box.append(el('p', { class: 'aab-heading' }, ...spans(heading[2])));
-      at += 1;
-    } else if (ITEM.test(line)) {
-      const list = el(/^\s*\d/.test(line) ? 'ol' : 'ul');
-      for (let item = ITEM.exec(line); item; item = ITEM.exec(lines[at] ?? '')) {
-        list.append(el('li', {}, ...spans(item[3])));
-        at += 1;
-      }
-      box.append(list);
-    } else {
-      const from = at;
-      while (at < lines.length && lines[at].trim() && (at === from || !(ITEM.test(lines[at]) || /^\s*(`{3}|~{3}|#{1,6}\s)/.test(lines[at])))) {
-        at += 1;
-      }
-      box.append(el('p', {}, ...spans(lines.slice(from, at).join('\n'))));
-    }
-  }
-  return box;
-}
 
 // --- word diff -------------------------------------------------------------------------------------------------------
 
@@ -145,6 +76,7 @@ class Comparison {
     this.count = el('span', { class: 'aab-count' });
     this.bar = el('div', { class: 'aab-bar', role: 'progressbar', 'aria-label': 'Inputs judged', 'aria-valuemin': 0 }, el('i'));
     this.verdict = el('p', { class: 'aab-verdict' });
+    this.raters = el('p', { class: 'aab-raters', hidden: true });
     this.input = el('div', { class: 'aab-input' });
     this.columns = el('div', { class: 'aab-columns', role: 'group', 'aria-label': 'Answers' });
     this.reason = el('input', { class: 'aab-reason', type: 'text', maxlength: 500, 'aria-label': 'Why, in a few words (optional)', placeholder: 'Why? (optional)' });
@@ -172,7 +104,7 @@ class Comparison {
     this.root = el(
       'section',
       { class: 'aab', tabindex: 0, role: 'region', 'aria-label': 'A/B comparison', 'data-lm-suppress-shortcuts': 'true' },
-      el('header', { class: 'aab-head' }, el('div', { class: 'aab-top' }, this.title, this.count), this.bar, this.verdict),
+      el('header', { class: 'aab-head' }, el('div', { class: 'aab-top' }, this.title, this.count), this.bar, this.verdict, this.raters),
       this.input,
       this.columns,
       this.actions,
@@ -199,9 +131,20 @@ class Comparison {
     this.pressed = event => this.press(event);
     this.model.on('msg:custom', this.heard);
     this.root.addEventListener('keydown', this.pressed);
+    this.looks = setInterval(() => this.look(), LOOKS_EVERY_MS);
+  }
+
+  /** Asks for votes of other raters while somebody sees this, one question at a time. */
+  look() {
+    const quiet = this.state?.columns.every(one => !['waiting', 'running'].includes(one.state));
+    if (quiet && !this.looking && !document.hidden && this.root.offsetParent !== null) {
+      this.looking = true;
+      this.send({ kind: 'look' });
+    }
   }
 
   dispose() {
+    clearInterval(this.looks);
     clearTimeout(this.timer);
     this.model.off('msg:custom', this.heard);
     this.root.removeEventListener('keydown', this.pressed);
@@ -218,6 +161,8 @@ class Comparison {
   hear(content) {
     if (content.kind === 't') {
       this.grow(content);
+    } else if (content.kind === 'looked') {
+      this.looking = false;
     } else if (content.kind === 'state') {
       clearTimeout(this.timer);
       this.take(content);
@@ -287,6 +232,8 @@ class Comparison {
     this.bar.firstChild.style.inlineSize = `${(100 * judged) / total}%`;
     this.verdict.dataset.state = verdict.state;
     this.verdict.textContent = verdict.sentence;
+    this.raters.textContent = [this.state.agreement, this.state.problem].filter(Boolean).join(' ');
+    this.raters.hidden = !this.raters.textContent;
   }
 
   drawInput() {
@@ -306,8 +253,9 @@ class Comparison {
       const facts = el('p', { class: 'aab-facts' });
       const prefer = this.button(String(place + 1), 'Prefer this answer', () => this.vote(place), 'aab-prefer');
       prefer.setAttribute('aria-label', `Prefer answer ${place + 1}`);
-      const card = el('article', { class: 'aab-card' }, el('div', { class: 'aab-cardhead' }, head, mark), about, body, facts, prefer);
-      return { card, head, mark, about, body, facts, prefer };
+      const keep = this.button('', 'Keep as draft', () => this.promote(place), 'aab-keep');
+      const card = el('article', { class: 'aab-card' }, el('div', { class: 'aab-cardhead' }, head, mark), about, body, facts, keep, prefer);
+      return { card, head, mark, about, body, facts, keep, prefer };
     });
     this.columns.replaceChildren(...this.shown.map(one => one.card));
   }
@@ -330,10 +278,22 @@ class Comparison {
     node.facts.textContent = column.facts ?? '';
     node.facts.hidden = !node.facts.textContent;
     node.prefer.hidden = vote !== null;
+    this.drawKeep(node.keep, column);
     node.body.setAttribute('aria-busy', String(column.state === 'running'));
     if (!before || column.text !== undefined || before.state !== column.state || before.error !== column.error) {
       this.drawBody(place);
     }
+  }
+
+  /** The button that saves a variant in the prompt registry: once its name is known, and plainly said when it is done. */
+  drawKeep(keep, column) {
+    const kept = this.state.promoted[column.name];
+    const best = this.state.verdict.winner && this.state.verdict.winner === column.name;
+    keep.hidden = column.name === undefined;
+    keep.disabled = Boolean(kept);
+    keep.classList.toggle('aab-primary', Boolean(best) && !kept);
+    keep.textContent = kept ? `Kept as ${kept}` : best ? 'Keep the winner as draft' : 'Keep as draft';
+    keep.setAttribute('aria-label', kept ? `${column.name} is kept as ${kept}` : `Keep ${column.name} as a draft in the prompt registry`);
   }
 
   drawBody(place) {
@@ -422,6 +382,12 @@ class Comparison {
     this.send({ kind: 'vote', ballot: this.state.ballot, choice, reason: this.reason.value });
     this.drawActions();
     this.stored.textContent = 'Storing…';
+    this.root.focus({ preventScroll: true });
+  }
+
+  promote(place) {
+    this.shown[place].keep.disabled = true;
+    this.send({ kind: 'promote', place });
     this.root.focus({ preventScroll: true });
   }
 

@@ -1,7 +1,8 @@
 // The parts of the A/B control that are algorithms: the word diff, and Markdown built of elements.
 import { describe, expect, it } from 'vitest';
 
-import { kept, markdown, words } from '../../aiplat_lab/widgets/live.js';
+import { kept, words } from '../../aiplat_lab/widgets/live.js';
+import { markdown } from '../../aiplat_lab/widgets/marks.js';
 
 /** The length of the longest common subsequence, by the book. */
 function longest(a, b) {

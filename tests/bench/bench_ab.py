@@ -4,6 +4,8 @@
                                             # with both columns streaming; and the same while another cell keeps the kernel busy
     python tests/bench/bench_ab.py bytes    # everything that the kernel publishes for 2 × 1,000 tokens, at several speeds
 
+    python tests/bench/bench_ab.py record   # what a saved record weighs beyond its texts, for 1 and for 30 inputs
+
 Each prints one JSON object. The kernel, the gateway and the upstream are real; the messages are those that JupyterLab sends, on a
 shell of their own as it gives controls one. `--rounds N` sets the number of votes of a kind.
 """
@@ -124,16 +126,33 @@ def one_weight(kernel: Kernel, model: str) -> dict[str, int]:
     return {"bytes": sum(sizes.values()), "messages": len(messages), "messages of pieces": pieces, **sizes}
 
 
+def saved() -> dict[str, Any]:
+    """Bytes of the saved output, of the texts in it counted once, and the rest; each input judged, so that nothing is hidden."""
+    found: dict[str, Any] = {}
+    cases = {"1 input, 2 x 1,000 tokens": ("stream-1000", "'count'"), "30 inputs": ("instant", "[f'Question {n}' for n in range(30)]")}
+    with bench() as (_, kernel):
+        for name, (model, inputs) in cases.items():
+            kernel.run(BEGIN.format(model=model, inputs=inputs).replace("ahead=0", "ahead=30"))
+            kernel.run("while not result.wait(1): pass\nfor one in result.plan.inputs: result.vote('tie', input_id=one.id)\nresult.wait()")
+            shown = next(m["content"]["data"] for m in kernel.run("result") if m["msg_type"] in {"display_data", "execute_result"})
+            inputs_of = shown["application/vnd.aiplat.ab+json"]["inputs"]
+            texts = sum(len(text.encode()) for one in inputs_of for text in (one["text"], *(a["text"] for a in one["answers"])))
+            whole = len(json.dumps(shown, ensure_ascii=False).encode())
+            found[name] = {"saved": whole, "texts": texts, "beyond": whole - texts}
+    return found
+
+
 def records(kernel: Kernel, before: int) -> list[Any]:
     return [message for _, message in kernel.seen[before:] if message["msg_type"] == "update_display_data"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("vote", "bytes"))
+    parser.add_argument("what", choices=("vote", "bytes", "record"))
     parser.add_argument("--rounds", type=int, default=10)
     given = parser.parse_args()
-    print(json.dumps(votes(given.rounds) if given.what == "vote" else weights(), indent=1))
+    run = {"vote": lambda: votes(given.rounds), "bytes": weights, "record": saved}[given.what]
+    print(json.dumps(run(), indent=1))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,12 @@ import nbformat
 import papermill
 import pytest
 from abkernel import Kernel, control_of, wire_bytes
+from abkit import begun
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 from served import Served
+
+from aiplat_lab.widgets._twin import bundle
 
 MIME = "application/vnd.aiplat.ab+json"
 BEGIN = "import aiplat_lab\nresult = aiplat_lab.ab({variants}, {inputs!r}, rater='ann', seed=7, fresh=True)"
@@ -122,6 +125,54 @@ def test_two_columns_of_a_thousand_tokens_are_light(kernel: Kernel) -> None:
     time.sleep(1.0)  # what is sent late counts too
     size = sum(wire_bytes(message) for _, message in kernel.seen[before:])
     assert size <= 300_000, size
+
+
+def test_a_saved_record_weighs_little_beyond_its_texts(place: Served) -> None:
+    made = begun(place.client, ["stream-1000", "stream-1000"], "count to a thousand")
+    assert made.wait(30)
+    made.vote("tie")
+    assert made.wait(10)
+    texts = sum(len(answer.text.encode()) for answer in made.every().values())
+    saved = len(json.dumps(bundle(made), ensure_ascii=False).encode())
+    assert texts > 5_000 and saved - texts <= 30_000, (saved, texts)
+    many = begun(place.client, ["echo", "instant"], [f"Question {n}: " + "why " * 40 for n in range(30)], ahead=30)
+    assert many.wait(30)
+    for one in many.plan.inputs:
+        many.vote("echo", input_id=one.id)
+    assert many.wait(20)
+    found = bundle(many)
+    texts = sum(len(answer.text.encode()) for answer in many.every().values()) + sum(len(one.text) for one in many.plan.inputs)
+    saved = len(json.dumps(found, ensure_ascii=False).encode())
+    assert saved - texts <= 90_000, (saved, texts)
+
+
+def test_a_second_kernel_joins_by_the_same_cell_and_both_see_both_votes(kernel: Kernel, place: Served, tmp_path: Path) -> None:
+    cell = "%%ai echo --vs instant --fresh\nwho is better?"
+    comm = control_of(kernel.run(cell))
+    kernel.tell(comm, {"kind": "ready"})
+    first = state(kernel, comm, lambda one: all(column["state"] == "ok" for column in one["columns"]))
+    other = Kernel({**os.environ, "LOGNAME": "bob"}, tmp_path)
+    try:
+        other.run("%load_ext aiplat_lab")
+        joined = other.run(cell.replace(" --fresh", ""))
+        second = control_of(joined)
+        other.tell(second, {"kind": "ready"})
+        there = state(other, second, lambda one: True)
+        assert there["experiment"] == first["experiment"], "the same variants and inputs are the same comparison"
+        other.run("_ab.vote('echo', reason='theirs')\nassert _ab.wait(10)")
+        kernel.tell(comm, {"kind": "look"})
+        kernel.wait(lambda: any(one["kind"] == "looked" for _, one in kernel.heard(comm)))
+        assert place.client.view_rows("vote_list", experiment=first["experiment"])[0]["reason"] == "theirs"
+    finally:
+        other.close()
+    # The kernel of the other notebook is gone; a new one goes on where it stopped.
+    again = Kernel(dict(os.environ), tmp_path)
+    try:
+        again.run("%load_ext aiplat_lab")
+        again.run(cell.replace(" --fresh", ""))
+        again.run("assert len(_ab.given()) == 1 and _ab.place == 0, _ab.given()")
+    finally:
+        again.close()
 
 
 def notebook(path: Path, *sources: str) -> Path:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiplat_lab.core.errors import UsageError, did_you_mean
-from aiplat_lab.ledger.kinds import _batches, _evals, _experiments, _prompts, _schedules
+from aiplat_lab.ledger.kinds import _batches, _evals, _experiments, _prompts, _reviews, _schedules
 from aiplat_lab.ledger.kinds._kind import Field, Kind
 
 __all__ = ["KINDS", "Field", "Kind", "check_record"]
 
-KINDS: Mapping[str, Kind] = {**_prompts.KINDS, **_experiments.KINDS, **_evals.KINDS, **_schedules.KINDS, **_batches.KINDS}
+_SUBJECTS = (_prompts, _experiments, _evals, _reviews, _schedules, _batches)
+KINDS: Mapping[str, Kind] = {name: kind for subject in _SUBJECTS for name, kind in subject.KINDS.items()}
 
 
 def check_record(kind: str, row: Mapping[str, Any]) -> None:  # Any: JSON

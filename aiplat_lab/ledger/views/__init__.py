@@ -19,13 +19,14 @@ from aiplat_lab.ledger.views import (
     _notebooks,
     _prompts,
     _replays,
+    _reviews,
     _schedules,
 )
 from aiplat_lab.ledger.views._view import FILTERS, Query, View
 
 __all__ = ["FILTERS", "VIEWS", "Query", "View", "find_view", "of_calls"]
 
-_SUBJECTS = (_costs, _budgets, _money, _notebooks, _prompts, _experiments, _evals, _schedules, _batches, _audit, _replays)
+_SUBJECTS = (_costs, _budgets, _money, _notebooks, _prompts, _experiments, _evals, _reviews, _schedules, _batches, _audit, _replays)
 VIEWS: Mapping[str, View] = {name: view for subject in _SUBJECTS for name, view in subject.VIEWS.items()}
 
 
