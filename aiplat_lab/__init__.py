@@ -15,13 +15,60 @@ if TYPE_CHECKING:
     from aiplat_lab.client import achat, calls, chat, connect, embed, sql, stream
     from aiplat_lab.evals import compare, evaluate
     from aiplat_lab.reports import report
+    from aiplat_lab.rows import amap_rows, map_rows
     from aiplat_lab.widgets import ab
 
-__all__ = ["__version__", "ab", "achat", "calls", "chat", "compare", "connect", "embed", "evaluate", "prompts", "report", "sql", "stream"]
+__all__ = [
+    "__version__",
+    "ab",
+    "achat",
+    "amap_rows",
+    "calls",
+    "chat",
+    "compare",
+    "connect",
+    "embed",
+    "evaluate",
+    "map_rows",
+    "prompts",
+    "report",
+    "sql",
+    "stream",
+]
+    "__version__",
+    "ab",
+    "achat",
+    "amap_rows",
+    "calls",
+    "chat",
+    "compare",
+    "connect",
+    "embed",
+    "evaluate",
+    "map_rows",
+    "prompts",
+    "report",
+    "sql",
+    "stream",
+]
 
 _MODULES = {"prompts": "aiplat_lab.prompts"}
 """Names that are modules of their own."""
-_HOMES = {"ab": "aiplat_lab.widgets", "compare": "aiplat_lab.evals", "evaluate": "aiplat_lab.evals", "report": "aiplat_lab.reports"}
+_HOMES = {
+    "ab": "aiplat_lab.widgets",
+    "amap_rows": "aiplat_lab.rows",
+    "compare": "aiplat_lab.evals",
+    "evaluate": "aiplat_lab.evals",
+    "map_rows": "aiplat_lab.rows",
+    "report": "aiplat_lab.reports",
+}
+    "ab": "aiplat_lab.widgets",
+    "compare": "aiplat_lab.evals",
+    "evaluate": "aiplat_lab.evals",
+    "report": "aiplat_lab.reports",
+    "map_rows": "aiplat_lab.rows",
+    "amap_rows": "aiplat_lab.rows",
+}
 """Where a name comes from, for those that are not the client's."""
 
 
