@@ -35,22 +35,6 @@ __all__ = [
     "sql",
     "stream",
 ]
-    "__version__",
-    "ab",
-    "achat",
-    "amap_rows",
-    "calls",
-    "chat",
-    "compare",
-    "connect",
-    "embed",
-    "evaluate",
-    "map_rows",
-    "prompts",
-    "report",
-    "sql",
-    "stream",
-]
 
 _MODULES = {"prompts": "aiplat_lab.prompts"}
 """Names that are modules of their own."""
@@ -61,13 +45,6 @@ _HOMES = {
     "evaluate": "aiplat_lab.evals",
     "map_rows": "aiplat_lab.rows",
     "report": "aiplat_lab.reports",
-}
-    "ab": "aiplat_lab.widgets",
-    "compare": "aiplat_lab.evals",
-    "evaluate": "aiplat_lab.evals",
-    "report": "aiplat_lab.reports",
-    "map_rows": "aiplat_lab.rows",
-    "amap_rows": "aiplat_lab.rows",
 }
 """Where a name comes from, for those that are not the client's."""
 

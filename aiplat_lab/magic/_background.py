@@ -107,7 +107,7 @@ def start(shell: Any, name: str, handle: Callable[[], Handle], *, waits: bool) -
 
 def waiting(what: str, name: str) -> dict[str, str]:
     """What an output shows until the answer comes."""
-    shown = f"{what} is asked in the background; its answer will stand here. `{name or '_bg'}` is its handle."
+    shown = f"Asked in the background: {what}. What comes will stand here; `{name or '_bg'}` is its handle."
     return {"text/html": f'<p role="status"><em>{escape(shown)}</em></p>', "text/plain": shown}
 
 

@@ -145,7 +145,7 @@ class Engine:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
         self._out = 0
-        self._over = self._failed = self._cached = 0
+        self._over = self._failed = self._cached = self._unpriced = 0
         self._pace = Pace()
         self._ending: Ending | None = None
 
@@ -288,6 +288,7 @@ class Engine:
         cost = response.cost_usd
         self._money.spent += cost or _ZERO
         self._cached += response.cache == "hit"
+        self._unpriced += cost is None
         try:
             result = Result("ok", self._read(response), response=response, cost_usd=cost)
         except AiplatError as error:
@@ -316,6 +317,7 @@ class Engine:
                 spent_usd=self._money.spent,
                 left_s=self._pace.left_s(self._over, self._total),
                 unit="rows",
+                note=f"{self._unpriced:,} at an unknown price" if self._unpriced else "",
                 ended=over,
             )
         )

@@ -67,7 +67,7 @@ class Mapped(Sequence[Any]):  # Any: what is kept of an answer
 
     @property
     def cost_usd(self) -> Decimal:
-        """What it cost this time; what was known already cost nothing."""
+        """What it cost this time, as far as prices are known; what was known already cost nothing."""
         return sum((one.cost_usd or Decimal(0) for one in self.results), Decimal(0))
 
     @property
@@ -91,6 +91,7 @@ class Mapped(Sequence[Any]):  # Any: what is kept of an answer
             "skipped": by["skipped"],
             "unasked": by["unasked"],
             "duplicates": sum(one.same_as is not None for one in self.results),
+            "unpriced": sum(one.cost_usd is None for one in self.results),
             "known": sum(one.same_as is None and one.response is not None and one.response.cache == "hit" for one in self.results),
         }
 
@@ -107,6 +108,7 @@ class Mapped(Sequence[Any]):  # Any: what is kept of an answer
         said += [f"{count['duplicates']:,} the same as another row"] if count["duplicates"] else []
         said += [f"{count['known']:,} known already"] if count["known"] else []
         said.append(money(self.cost_usd, currency=self.currency, rate=self.usd_rate))
+        said += [f"{count['unpriced']:,} at an unknown price"] if count["unpriced"] else []
         why = {
             "stopped": " Stopped by hand: what is done is kept, and asking again pays for the rest alone.",
             "capped": " Stopped before the cap could be passed: what is done is kept, and asking again pays for the rest alone.",

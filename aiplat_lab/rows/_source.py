@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -93,7 +94,9 @@ class Rows:
 
 
 def _series(kind: Any, name: str, values: Sequence[Any]) -> Any:  # Any: polars, which is not imported here
-    """A column for polars: as it reads the values, or as texts where it cannot hold them together."""
+    """A column for polars: as it reads the values, or as texts where it cannot hold them together or there are none."""
+    if all(one is None for one in values):
+        return kind(name, list(values), dtype=sys.modules["polars"].String)
     try:
         return kind(name, list(values))
     except (TypeError, ValueError):
