@@ -238,7 +238,7 @@ def _request_of(prompt: Asking, rows: Rows, client: Client) -> Callable[[Row], R
     """
     if isinstance(prompt, str):
         if "{{" in prompt or "{%" in prompt:
-            return _of_prompt(prompts.parse(prompt, source="the prompt"))
+            return _of_template(prompts.parse(prompt, source="template"))
         if _REFERENCE.search(prompt) or any(sign.isspace() for sign in prompt.strip()):
             return _of_text(prompt, rows)
         return _of_prompt(prompts.get(prompt, client=client))
@@ -276,6 +276,18 @@ def _of(row: Row, name: str) -> Any:  # Any: the user's values
         return getattr(row, name) if name not in row else row[name]
     except AttributeError as error:
         raise PromptError(f"{{row.{name}}}: {error}") from None
+
+
+def _of_template(prompt: Prompt) -> Callable[[Row], Request]:
+    """A template without a name; its variables are texts."""
+
+    def request(row: Row) -> Request:
+        values = {name: str(row[name]) for name in prompt.variables if name in row}
+        return Request(
+            model="", messages=prompt.render(values if "row" in row or "row" not in prompt.variables else {**values, "row": str(row)})
+        )
+
+    return request
 
 
 def _of_prompt(prompt: Prompt) -> Callable[[Row], Request]:

@@ -58,6 +58,13 @@ def texts(name: str, count: int) -> dict[str, list[str]]:
     return {"text": [f"{name} {index}" for index in range(count)]}
 
 
+def in_ledger(place: Served, found: Mapped) -> tuple[int, Decimal]:
+    """How many calls the ledger has of a map, and what they cost."""
+    query = "SELECT count(*) AS calls, sum(cost_usd) AS cost FROM calls WHERE tags['rows'] = ? AND parent_id::VARCHAR = ?"
+    row = place.client.sql(query, [found.id, found.id]).row(0)
+    return int(row[0]), Decimal(row[1] or 0)
+
+
 # --- whatever people keep rows in -------------------------------------------------------------------------------------
 
 
@@ -104,7 +111,7 @@ def test_no_rows_ask_nothing(place: Served) -> None:
     for empty in (polars.DataFrame({"text": []}, schema={"text": polars.String}), {"text": []}):
         found = go(place, empty, into="new")
         assert list(found) == [] and found.ending.status == "complete" and "no rows" in found.sentence
-    assert not place.upstream.seen
+    assert not place.upstream.requests
 
 
 def test_a_value_is_never_read_again(place: Served) -> None:
@@ -117,13 +124,12 @@ def test_a_value_is_never_read_again(place: Served) -> None:
 def test_duplicates_are_paid_once_and_asking_again_costs_nothing(place: Served) -> None:
     data = {"text": [f"dup {index % 10}" for index in range(100)]}
     found = go(place, data, workers=16)
-    assert len(place.upstream.seen) == 10
+    assert len(place.upstream.requests) == 10
     assert found.counts()["duplicates"] == 90 and found.counts()["done"] == 100
-    calls = [row for row in place.rows() if row["parent_id"] == found.id]
-    assert len(calls) == 10
-    assert found.cost_usd == sum(Decimal(row["cost_usd"]) for row in calls)
+    calls, cost = in_ledger(place, found)
+    assert calls == 10 and found.cost_usd == cost
     again = go(place, data, workers=16)
-    assert list(again) == list(found) and again.cost_usd == 0 and len(place.upstream.seen) == 10
+    assert list(again) == list(found) and again.cost_usd == 0 and len(place.upstream.requests) == 10
     assert again.counts()["known"] == 10
 
 
@@ -133,7 +139,7 @@ def test_workers_bound_what_is_under_way(place: Served) -> None:
     took = time.monotonic() - begun
     assert found.counts()["done"] == 12
     assert took >= 0.4, "twelve rows of 0.1 s, three at once, take four rounds"
-    at = sorted(one.at for one in place.upstream.seen)
+    at = sorted(one.at for one in place.upstream.requests)
     assert all(later - earlier >= 0.09 for earlier, later in zip(at, at[3:], strict=False)), "never a fourth before the first is over"
 
 
@@ -157,7 +163,7 @@ def test_a_stop_keeps_what_is_done_and_resuming_pays_for_the_rest_alone(place: S
         time.sleep(0.02)  # the gateway finishes what was asked
     again = go(place, data, model="slow", workers=16)
     assert again.counts()["done"] == 60
-    assert len(place.upstream.seen) == 60, "each row reached the model once, over both"
+    assert len(place.upstream.requests) == 60, "each row reached the model once, over both"
     assert again.counts()["known"] >= counts["done"]
 
 
@@ -172,7 +178,7 @@ def test_a_cancelled_task_stops_asking(place: Served) -> None:
             await task
 
     asyncio.run(cell())
-    seen = len(place.upstream.seen)
+    seen = len(place.upstream.requests)
     assert 0 < seen < 60
 
 
@@ -192,7 +198,7 @@ def test_a_cap_is_never_passed_and_keeps_what_is_done(place: Served, workers: in
     counts = found.counts()
     assert found.ending.status == "capped" and counts["done"] > 20 and counts["unasked"] > 0
     assert 0 < found.cost_usd <= cap
-    spent = sum(Decimal(row["cost_usd"]) for row in place.rows() if row["parent_id"] == found.id)
+    _, spent = in_ledger(place, found)
     assert spent == found.cost_usd, "the ledger has no call that the map does not know"
     assert cap - spent < Decimal("0.02"), "and it stops no sooner than the next row could pass it"
     again = go(place, data, workers=workers, max_cost=cap)
@@ -204,7 +210,7 @@ def test_a_cap_is_never_passed_and_keeps_what_is_done(place: Served, workers: in
 def test_a_cap_over_a_model_without_a_price_sends_nothing(place: Served) -> None:
     with pytest.raises(BudgetExceeded, match="no price is known for up/echo"):
         go(place, {"text": ["a"]}, model="up/echo", max_cost=1)
-    assert not place.upstream.seen
+    assert not place.upstream.requests
 
 
 # --- rows that fail ---------------------------------------------------------------------------------------------------
@@ -270,7 +276,7 @@ def test_what_does_not_fit_is_said_and_nothing_is_sent(place: Served, data: Any,
     with pytest.raises(UsageError) as caught:
         go(place, data, **options)
     assert said in caught.value.message
-    assert not place.upstream.seen
+    assert not place.upstream.requests
 
 
 def test_a_prompt_that_names_no_column_is_refused(place: Served) -> None:
@@ -305,14 +311,14 @@ def test_a_kernel_that_dies_pays_nothing_twice(place: Served, tmp_path: Path) ->
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
     deadline = time.monotonic() + 60
-    while len(place.upstream.seen) < 12 and time.monotonic() < deadline:
+    while len(place.upstream.requests) < 12 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     process.wait()
     while place.client.status()["in_flight"] and time.monotonic() < deadline:
         time.sleep(0.02)
-    before = len(place.upstream.seen)
+    before = len(place.upstream.requests)
     assert 12 <= before < 60
     found = go(place, {"text": [f"killed {i}" for i in range(60)]}, model="slow", workers=16)
-    assert found.counts()["done"] == 60 and len(place.upstream.seen) == 60
+    assert found.counts()["done"] == 60 and len(place.upstream.requests) == 60
     assert found.counts()["known"] == before
