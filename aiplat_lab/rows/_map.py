@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any, TypeAlias
 
 from aiplat_lab import prompts
@@ -132,7 +133,7 @@ def _prepared(
     who = replace(client.who, tags={**client.who.tags, **(tags or {})})
 
     def ask(index: int) -> Request:
-        made = request(Row(values[index], rows.asked))
+        made = _guarded(prompt, partial(request, Row(values[index], rows.asked)))
         return replace(
             made,
             model=model or made.model,
@@ -164,6 +165,17 @@ def _prepared(
         return found
 
     return engine, finish
+
+
+def _guarded(prompt: Asking, make: Callable[[], Request]) -> Request:
+    """The request for a row; whatever the user's function, or a value's own code, raises becomes one sentence."""
+    try:
+        return make()
+    except AiplatError:
+        raise
+    except Exception as error:  # foreign code: it stands in the row's error, and the others go on
+        what = f"the function {getattr(prompt, '__name__', 'of the prompt')}" if callable(prompt) else "a value of the row"
+        raise PromptError(f"{what} raised {type(error).__name__}: {error}") from None
 
 
 def _check(into: str, workers: int, retries: int) -> None:
@@ -283,9 +295,9 @@ def _of_template(prompt: Prompt) -> Callable[[Row], Request]:
 
     def request(row: Row) -> Request:
         values = {name: str(row[name]) for name in prompt.variables if name in row}
-        return Request(
-            model="", messages=prompt.render(values if "row" in row or "row" not in prompt.variables else {**values, "row": str(row)})
-        )
+        if "row" in prompt.variables and "row" not in values:
+            values["row"] = str(row)
+        return Request(model="", messages=prompt.render(values))
 
     return request
 
@@ -304,12 +316,7 @@ def _of_function(function: Callable[[Row], Any]) -> Callable[[Row], Request]:
     name = getattr(function, "__name__", "the prompt")
 
     def request(row: Row) -> Request:
-        try:
-            made = function(row)
-        except AiplatError:
-            raise
-        except Exception as error:  # foreign code: it stands in the row's error, and the others go on
-            raise PromptError(f"the function {name} raised {type(error).__name__}: {error}") from None
+        made = function(row)
         if isinstance(made, Request):
             return made
         if isinstance(made, str):

@@ -204,6 +204,11 @@ def raised(found: Mapped, *, strict: bool) -> AiplatError | None:
 
 
 def _text(value: Any) -> str:  # Any: the user's values
-    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False, default=_named)
     text = " ".join(text.split())
     return text if len(text) <= _MOST_TEXT else text[: _MOST_TEXT - 1] + "…"
+
+
+def _named(value: Any) -> str:  # Any: the user's values
+    """A date as it is written, and anything else by its kind: its own code is not run for a preview."""
+    return str(value.isoformat()) if hasattr(value, "isoformat") else f"<{type(value).__name__}>"

@@ -99,9 +99,12 @@ def test_a_cap_stops_before_it_could_be_passed(lab: Lab) -> None:
 def test_an_interrupt_keeps_what_is_done(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.shell.user_ns["df"] = polars.DataFrame({"text": [f"stop {index}" for index in range(40)]})
 
+    pressed: list[int] = []
+
     def tell(*_: Any) -> Any:
         def interrupt(now: Any) -> None:
-            if now.done == 8:
+            if now.done >= 8 and not pressed:
+                pressed.append(now.done)
                 raise KeyboardInterrupt
 
         return interrupt
@@ -123,7 +126,7 @@ def test_an_interrupt_keeps_what_is_done(lab: Lab, monkeypatch: pytest.MonkeyPat
         ("--each df.txt", "Say {row}", "df has no column 'txt'. Did you mean text?"),
         ("--each dff.text", "Say {row}", "dff is not a variable of this notebook. Did you mean df?"),
         ("--each df.text --into df", "Say {row}", "name a new column, df.answer"),
-        ("--each df.text --into three.new", "Say {row}", "three has 3 rows, df.text 5"),
+        ("--each df.text --into short.new", "Say {row}", "short has 3 rows, df.text 5"),
         ("--each three --into three.new", "Say {row}", "three has no columns"),
         ("--each df.text --into 3x.new", "Say {row}", "it takes a variable"),
         ("--each df.text", "Say nothing", "names no column of df"),
@@ -138,7 +141,7 @@ def test_an_interrupt_keeps_what_is_done(lab: Lab, monkeypatch: pytest.MonkeyPat
     ids=["column", "variable", "over", "length", "list", "name", "same", "workers", "repeat", "vs", "dry", "into", "alone", "kind"],
 )
 def test_what_does_not_fit_is_one_line_and_sends_nothing(lab: Lab, df: polars.DataFrame, line: str, body: str, said: str) -> None:
-    lab.shell.user_ns |= {"three": [1, 2, 3], "number": 7}
+    lab.shell.user_ns |= {"three": [1, 2, 3], "short": {"a": [1, 2, 3]}, "number": 7}
     ran = lab.run(f"%%ai {line}\n{body}")
     assert isinstance(ran.error, UsageError) and said in str(ran.error)
     assert not lab.upstream.requests
