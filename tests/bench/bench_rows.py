@@ -26,7 +26,7 @@ from aiplat_lab.rows import Mapped, map_rows
 
 WORKERS = 16
 TABLES = """
-[models.priced]
+[models.cheap]
 deployments = [{ provider = "up", model = "echo", input_usd_per_mtok = 10, output_usd_per_mtok = 100, max_output_tokens = 50 }]
 """
 
@@ -36,13 +36,13 @@ def main(rows: int) -> None:
     home = Home(Path(tempfile.mkdtemp()) / "home").create()
     with FaultServer() as upstream, connect(home) as client:
         write_settings(home, upstream, tables=TABLES)
-        client.chat("warm", model="priced", cache="off")
+        client.chat("warm", model="cheap", cache="off")
         shown: list[Progress] = []
 
         def go(name: str, texts: list[str], **options: object) -> tuple[Mapped, float, float, int]:
             upstream.requests.clear()
             begun, cpu = time.perf_counter(), time.process_time()
-            found = map_rows({"text": texts}, "Say {text}", model="priced", workers=WORKERS, client=client, **options)  # type: ignore[arg-type]
+            found = map_rows({"text": texts}, "Say {text}", model="cheap", workers=WORKERS, client=client, **options)  # type: ignore[arg-type]
             took, used = time.perf_counter() - begun, time.process_time() - cpu
             asked = len(upstream.requests)
             print(
@@ -53,7 +53,7 @@ def main(rows: int) -> None:
 
         begun = time.perf_counter()
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(lambda index: client.chat(f"Say loop {index}", model="priced"), range(rows)))
+            list(pool.map(lambda index: client.chat(f"Say loop {index}", model="cheap"), range(rows)))
         loop = time.perf_counter() - begun
         print(f"{'a plain loop of threads':<34} {loop:6.2f} s  {1000 * loop / rows:6.2f} ms a row")
         fresh = [f"fresh {index}" for index in range(rows)]
@@ -65,12 +65,8 @@ def main(rows: int) -> None:
         found, tenth, _, asked = go("nine of ten rows the same", [f"dup {index % (rows // 10)}" for index in range(rows)], progress=False)
         assert asked == rows // 10 and found.counts()["duplicates"] == rows - asked
         _, capped, _, _ = go("with a cap, every row new", [f"cap {index}" for index in range(rows)], progress=False, max_cost=1000)
-        print(
-            f"\nmap to plain loop {took / loop:.2f}x (bar 1.25x) · with a cap {capped / loop:.2f}x · asked again {again / took:.2f} of it"
-        )
-        print(
-            f"duplicates {tenth / took:.2f} of it (0.1 is the floor) · {states} states of the bar in {took:.1f} s: {states / took:.1f} a second"
-        )
+        print(f"\nto a plain loop {took / loop:.2f}x (bar 1.25x) · with a cap {capped / loop:.2f}x · asked again {again / took:.2f} of it")
+        print(f"duplicates {tenth / took:.2f} of it (0.1 is the floor) · {states} states of the bar, {states / took:.1f} a second")
     stop(home)
 
 
