@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiplat_lab.observe import replay
     from aiplat_lab.observe.verify import verify
     from aiplat_lab.reports import report
+    from aiplat_lab.rows import amap_rows, map_rows
     from aiplat_lab.widgets import ab, review
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "achat",
     "adiff",
     "adry_run",
+    "amap_rows",
     "aplan",
     "apromote",
     "budget",
@@ -38,6 +40,7 @@ __all__ = [
     "dry_run",
     "embed",
     "evaluate",
+    "map_rows",
     "plan",
     "promote",
     "prompts",
@@ -55,8 +58,10 @@ _MODULES = {"prompts": "aiplat_lab.prompts", "replay": "aiplat_lab.observe.repla
 _TWINS = ("abudget", "adiff", "aplan", "apromote", "budget", "diff", "plan", "promote")
 _HOMES = {
     "ab": "aiplat_lab.widgets",
+    "amap_rows": "aiplat_lab.rows",
     "compare": "aiplat_lab.evals",
     "evaluate": "aiplat_lab.evals",
+    "map_rows": "aiplat_lab.rows",
     "report": "aiplat_lab.reports",
     **dict.fromkeys(_TWINS, "aiplat_lab.magic.twins"),
     "review": "aiplat_lab.widgets",

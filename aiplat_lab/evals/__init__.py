@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aiplat_lab.core.progress import Progress
     from aiplat_lab.evals._compare import Pairing, RunComparison, compare
     from aiplat_lab.evals._evalset import Evalset, Sample, load
     from aiplat_lab.evals._evaluate import evaluate
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from aiplat_lab.evals._keep import Kept, keep
     from aiplat_lab.evals._plan import Estimate
     from aiplat_lab.evals._run import Run, ScorerSummary, run
-    from aiplat_lab.evals._runner import Progress
     from aiplat_lab.evals._savings import Savings, savings
     from aiplat_lab.evals._schema import check_schema, problem
     from aiplat_lab.evals._score import Answer, Ask, Score, Scorer, measure, scorer

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -15,21 +13,18 @@ from typing import Any, Literal, overload
 from aiplat_lab.client import Client, default
 from aiplat_lab.core.errors import AiplatError, UsageError
 from aiplat_lab.core.ids import new_id
-from aiplat_lab.core.place import place, shell_here
-from aiplat_lab.core.settings import environment
-from aiplat_lab.core.text import money, seconds
+from aiplat_lab.core.progress import Tell, teller
 from aiplat_lab.core.types import CacheMode, Json
 from aiplat_lab.evals import _plan
 from aiplat_lab.evals._asking import PromptLike
 from aiplat_lab.evals._evalset import Evalset, load, names
 from aiplat_lab.evals._plan import Estimate, Plan, parsed
 from aiplat_lab.evals._run import Run
-from aiplat_lab.evals._runner import Ending, Progress, Runner
+from aiplat_lab.evals._runner import Ending, Runner
 from aiplat_lab.evals._score import Wanted
 
 EvalsetLike = str | Path | Evalset | Iterable[Mapping[str, Json]]
 _TICK_S = 0.05
-_LINE_EVERY_S = 0.5
 
 
 @overload
@@ -49,7 +44,7 @@ def evaluate(
     seed: int = 0,
     dry_run: Literal[False] = False,
     resume: str | Run | None = None,
-    progress: bool | Callable[[Progress], None] = True,
+    progress: bool | Tell = True,
     client: Client | None = None,
 ) -> Run: ...
 
@@ -71,7 +66,7 @@ def evaluate(
     seed: int = 0,
     dry_run: Literal[True],
     resume: str | Run | None = None,
-    progress: bool | Callable[[Progress], None] = True,
+    progress: bool | Tell = True,
     client: Client | None = None,
 ) -> Estimate: ...
 
@@ -92,7 +87,7 @@ def evaluate(
     seed: int = 0,
     dry_run: bool = False,
     resume: str | Run | None = None,
-    progress: bool | Callable[[Progress], None] = True,
+    progress: bool | Tell = True,
     client: Client | None = None,
 ) -> Run | Estimate:
     """Asks a model every sample of an evalset and scores the answers.
@@ -115,7 +110,7 @@ def evaluate(
         seed: where resampling starts from.
         dry_run: gives an estimate of calls, tokens and cost, and sends nothing.
         resume: a run to take up again: only what is missing or failed is asked, and nothing is paid twice.
-        progress: whether a line on standard error says how far it is; or a function that is told.
+        progress: whether a bar in the notebook, or a line in the terminal, says how far it is; or a function that is told.
         client: the client to ask with.
 
     Raises:
@@ -147,10 +142,10 @@ def evaluate(
         )
     if dry_run:
         return _plan.estimate(known, plan)
-    return _carry_out(known, plan, new=resume is None, batch=batch, tell=_teller(progress))
+    return _carry_out(known, plan, new=resume is None, batch=batch, tell=teller(progress))
 
 
-def _carry_out(client: Client, plan: Plan, *, new: bool, batch: bool = False, tell: Callable[[Progress], None]) -> Run:
+def _carry_out(client: Client, plan: Plan, *, new: bool, batch: bool = False, tell: Tell) -> Run:
     costs = _plan.need_price(client, plan)
     prior: dict[tuple[str, int], Mapping[str, Any]] = {}
     paid: dict[str, Decimal] = {}
@@ -186,7 +181,7 @@ def _end(client: Client, plan: Plan, ending: Ending) -> None:
     client.record("eval_end", row)
 
 
-def _in_a_thread(runner: Runner, tell: Callable[[Progress], None]) -> Ending:
+def _in_a_thread(runner: Runner, tell: Tell) -> Ending:
     """Runs it in an event loop of its own, so that a notebook's own loop is no hindrance, and an interrupt reaches us."""
     ended: queue.SimpleQueue[Ending | BaseException] = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
@@ -220,39 +215,3 @@ def _waited(thread: threading.Thread, ended: queue.SimpleQueue[Ending | BaseExce
         except queue.Empty:
             if not thread.is_alive() and ended.empty():
                 raise AiplatError("the evaluation's thread ended without a word") from None
-
-
-def _teller(progress: bool | Callable[[Progress], None]) -> Callable[[Progress], None]:
-    if callable(progress):
-        return progress
-    if not progress:
-        return lambda _: None
-    if not (sys.stderr.isatty() or _watched_kernel()):
-        return lambda _: None
-    said = 0.0
-
-    def tell(now: Progress) -> None:
-        nonlocal said
-        last = now.done == now.total
-        if last or time.monotonic() - said >= _LINE_EVERY_S:
-            said = time.monotonic()
-            print(f"\r{line(now)}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)  # noqa: T201
-
-    return tell
-
-
-def _watched_kernel() -> bool:
-    """Whether this is a notebook at which a person sits; an executed one keeps each line that is written over."""
-    shell = shell_here()
-    here = place(shell, environment()) if shell is not None else None
-    return here is not None and here.kernel and not here.headless
-
-
-def line(now: Progress) -> str:
-    """Progress as one line."""
-    width = 24
-    filled = width * now.done // max(now.total, 1)
-    left = "" if now.left_s is None or now.done == now.total else f", about {seconds(now.left_s)} left"
-    errors = f", {now.errors} with errors" if now.errors else ""
-    cached = f", {now.cached} cached" if now.cached else ""
-    return f"{'█' * filled}{'░' * (width - filled)} {now.done:,}/{now.total:,}, {money(now.spent_usd)}{cached}{errors}{left}"

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -27,6 +26,7 @@ from aiplat_lab.core.errors import (
     ResidencyRefused,
     UsageError,
 )
+from aiplat_lab.core.progress import Pace, Progress, Tell
 from aiplat_lab.core.types import Json, Message, Request, Response
 from aiplat_lab.evals._plan import Item, Plan
 from aiplat_lab.evals._score import Answer, Score, Scorer, ScorerFailed
@@ -39,19 +39,6 @@ _MOST_TEXT = 300
 _ENDS_THE_RUN = (ConfigError, AuthRefused, ResidencyRefused, BudgetExceeded, LedgerError)
 """What holds for every sample alike, so that the others need not be tried."""
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run is."""
-
-    done: int
-    total: int
-    errors: int
-    cached: int
-    spent_usd: Decimal
-    left_s: float | None
-    """About how long it will still take; None while nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +79,7 @@ class Runner:
         paid: Mapping[str, Decimal],
         costs: bool,
         batch: bool = False,
-        tell: Callable[[Progress], None],
+        tell: Tell,
     ) -> None:
         self._plan = plan
         self._client = client
@@ -108,7 +95,8 @@ class Runner:
         self._done = self._kept = sum(not _open(row) for row in prior.values())
         self._cached = sum(bool(row.get("cached")) for row in prior.values() if not _open(row))
         self._errors = 0
-        self._began = time.monotonic()
+        self._pace = Pace(self._done)
+        self._note = ""
 
     async def run(self) -> Ending:
         """Works until nothing is left, the cap is reached, or it is stopped; every score is recorded then."""
@@ -128,7 +116,8 @@ class Runner:
             await self._flush()
         except AiplatError as error:
             self._stop(Ending("failed", f"scores could not be recorded: {error.message}"))
-        self._say()
+        self._note = self._ending.reason if self._ending is not None else ""
+        self._say(over=True)
         if failures and self._ending is None and failures[0] is not None:
             raise failures[0]
         return self._ending or Ending("complete")
@@ -157,10 +146,13 @@ class Runner:
         made = await asyncio.to_thread(self._client.submit_batch, [replace(one, detached=False) for one in requests])
         open_ids = {str(one["id"]) for one in made}
         while open_ids:
+            self._note = f"waiting for {len(open_ids)} batch{'es' if len(open_ids) > 1 else ''} at the provider"
+            self._say()
             rows = await asyncio.to_thread(self._client.batches)
             open_ids &= {str(row["id"]) for row in rows if row["status"] in OPEN}
             if open_ids:
                 await asyncio.sleep(_BATCH_LOOK_S)
+        self._note = ""
 
     def _request(self, item: Item) -> Request:
         """The request of a sample, by the id under which it was or will be made."""
@@ -351,12 +343,21 @@ class Runner:
             if not kept:
                 self._rows = rows + self._rows  # sent again; readers fold by the id
 
-    def _say(self) -> None:
+    def _say(self, *, over: bool = False) -> None:
         total = len(self._plan.evalset) * self._plan.epochs
-        now = self._done - self._kept
-        elapsed = time.monotonic() - self._began
-        left_s = elapsed / now * (total - self._done) if now else None
-        self._tell(Progress(done=self._done, total=total, errors=self._errors, cached=self._cached, spent_usd=self._spent, left_s=left_s))
+        self._tell(
+            Progress(
+                done=self._done,
+                total=total,
+                failed=self._errors,
+                cached=self._cached,
+                spent_usd=self._spent,
+                left_s=self._pace.left_s(self._done, total),
+                unit="samples",
+                note=self._note,
+                ended=over,
+            )
+        )
 
 
 class _Asker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -170,6 +170,19 @@ class Cell:
                 self.request = replace(self.request, call_id=new_id(), parent_id=self.request.parent_id or self.request.call_id)
         raise AssertionError("the last try returns or raises")
 
+    def begin(self, data: Bundle) -> None:
+        """Shows something in the place of the output until there is some."""
+        self._live.begin(data)
+
+    def run_aside(self, failed: Callable[[AiplatError], Bundle]) -> Reply:
+        """As `run`, for a cell that is over: an error stands in its output too, since nobody sees it raised."""
+        try:
+            return self.run()
+        except AiplatError as error:
+            if not error.call_id and not self._live.text():
+                self._end(failed(error))
+            raise
+
     def _ask(self) -> Response:
         client = self.session.client
         if not self.request.stream:
@@ -196,7 +209,7 @@ class Cell:
         self._end(data)
         if error is not None:
             raise error
-        if self.format == "code" and self.here.kernel and not self.here.headless and not self.options.quiet:
+        if self.format == "code" and not self.options.background and self.here.kernel and not self.here.headless and not self.options.quiet:
             self.session.shell.set_next_input(text, replace=False)
         return reply
 
@@ -265,6 +278,11 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
     if options.versus:
         _compare(magics, options, place(magics.session().shell, magics.session().environment), body)
         return
+    if options.each:
+        _each_row(magics, line, body, options)
+        return
+    if options.into or options.workers is not None:
+        raise UsageError(f"{'--into' if options.into else '--workers'} goes with --each, such as --each df.text. Nothing was sent.")
     cell = ready(magics, line, body, also=also)
     options, request, session = cell.options, cell.request, magics.session()
     for warning in cell.warnings:
@@ -279,9 +297,49 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
         return
     if options.show_request:
         _show.sent(session.shell, request)
+    if options.background:
+        _in_background(session, replace(options, out=""), cell, request, options.out)
+        return
     reply = Cell(session, options, cell.here, request, cell.steps, cell.depends).run()
     if options.evaluate:
         _evaluate(session, cell.here, reply)
+
+
+def _each_row(magics: AiMagics, line: str, body: str, options: Options) -> None:
+    """A cell with `--each`: one question a row, in the background with `--bg`."""
+    from aiplat_lab.magic import _background, _each  # with all that rows need, which other cells do not
+
+    session = magics.session()
+    here = place(session.shell, session.environment)
+    each = _each.ready(magics, line, body, options, here)
+    if not options.background:
+        each.run()
+        return
+    what = f"{len(each.rows):,} rows of {options.each}"
+    if not (options.quiet or here.headless):
+        each.output.publish(_background.waiting(what, options.out))
+    _background.start(session.shell, options.out, lambda: _background.Handle(what, each.run, each.stop), waits=here.headless)
+
+
+def _in_background(session: Session, options: Options, ready_cell: Ready, request: Request, name: str) -> None:
+    """A cell with `--bg`: its output is filled in later, and a handle stands in the variable of `-o`."""
+    from aiplat_lab.magic import _background  # as in `_each_row`
+
+    here = ready_cell.here
+    cell = Cell(session, options, here, request, ready_cell.steps, ready_cell.depends)
+    what = f"call {request.call_id[-8:]}"
+    if not (options.quiet or here.headless):
+        cell.begin(_background.waiting(what, name))
+    begun: list[_background.Handle] = []
+
+    def cancel() -> bool:
+        return _background.cancelled(lambda: session.client.cancel(request.call_id), lambda: begun[0].done)
+
+    def start() -> _background.Handle:
+        begun.append(_background.Handle(what, lambda: cell.run_aside(_background.failed), cancel))
+        return begun[0]
+
+    _background.start(session.shell, name, start, waits=here.headless)
 
 
 def ready(

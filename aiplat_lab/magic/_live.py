@@ -40,6 +40,12 @@ class Live:
         self._next_s: float | None = None
         self._waits = False
 
+    def begin(self, data: Mapping[str, Any]) -> None:  # Any: MIME data
+        """Shows something until the first piece comes."""
+        with self._lock:
+            self._show(data, update=self._shown)
+            self._shown = True
+
     def add(self, piece: str) -> None:
         """Takes the next piece of the answer."""
         with self._lock:

@@ -435,7 +435,7 @@ def test_samples_of_several_variables_need_a_prompt(place: Served) -> None:
 def test_progress_tells_done_cost_and_time_left(place: Served) -> None:
     seen: list[Progress] = []
     go(place, rows(30), model="slow", concurrency=4, progress=seen.append)
-    assert (seen[-1].done, seen[-1].total, seen[-1].errors) == (30, 30, 0)
+    assert (seen[-1].done, seen[-1].total, seen[-1].failed) == (30, 30, 0)
     assert seen[-1].spent_usd == 30 * Decimal("0.006")
     assert all(a.done <= b.done for a, b in pairwise(seen))
     assert any(one.left_s for one in seen)
