@@ -161,6 +161,8 @@ def planned(client: Client, asked: object) -> list[Json]:
 def _resolved(client: Client, one: Mapping[str, Json]) -> Json:
     reference = one.get("prompt")
     request = {name: value for name, value in one.items() if name != "prompt"}
+    given = request.get("attribution")
+    request["attribution"] = {**client.who.to_json(), "surface": "magic", **(given if isinstance(given, dict) else {})}
     if not isinstance(reference, str) or not reference:
         return request
     try:
@@ -168,10 +170,10 @@ def _resolved(client: Client, one: Mapping[str, Json]) -> Json:
     except PromptError as error:
         return {"error": error.message}
     settings = request.get("settings")
-    given = request.get("messages")
+    messages = request.get("messages")
     request["messages"] = [
         *({"role": block.role, "content": block.text} for block in prompt.messages),
-        *(given if isinstance(given, list) else ()),
+        *(messages if isinstance(messages, list) else ()),
     ]
     request["model"] = request.get("model") or prompt.model
     request["settings"] = {**prompt.settings, **(settings if isinstance(settings, dict) else {})}
