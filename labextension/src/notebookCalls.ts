@@ -7,6 +7,8 @@ import type { ICallRow } from './wire';
 
 /** So many calls are read at once; older ones when somebody scrolls to them. */
 const PAGE = 500;
+/** So many are looked at to see whether there are new ones. */
+const NEWEST = 25;
 
 /** The last calls of the notebook in front, kept current while somebody looks. */
 export class NotebookCalls implements IDisposable {
@@ -83,11 +85,11 @@ export class NotebookCalls implements IDisposable {
     return this.complete || (this.rows?.length ?? 0) >= this.model.preferences.lastCalls;
   }
 
-  private async read(offset = 0): Promise<void> {
+  private async read(offset = 0, most = offset || !this.rows ? PAGE : NEWEST): Promise<void> {
     const asked = ++this.asked;
-    const { notebook, model } = this;
-    const most = model.preferences.lastCalls;
-    const limit = Math.min(PAGE, most - offset);
+    const { notebook } = this;
+    const cap = this.model.preferences.lastCalls;
+    const limit = Math.min(most, cap - offset);
     this.reading = true;
     const { rows, problem } = await this.page(limit, offset);
     if (asked !== this.asked || notebook !== this.notebook || this.isDisposed) {
@@ -97,8 +99,11 @@ export class NotebookCalls implements IDisposable {
     if (rows) {
       const before = this.rows ?? [];
       const joined = joins(rows, before);
+      if (!offset && !joined && limit === NEWEST && rows.length === limit) {
+        return this.read(0, PAGE); // more calls were made than were looked for
+      }
       this.complete = rows.length < limit || (offset === 0 && this.complete && joined);
-      this.rows = offset ? merged(before, rows, most) : joined ? merged(rows, before, most) : rows;
+      this.rows = offset ? merged(before, rows, cap) : joined ? merged(rows, before, cap) : rows;
     }
     this.problem = problem;
     this.changed.emit();

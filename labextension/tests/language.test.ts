@@ -59,7 +59,7 @@ describe('the text of an AI cell', () => {
   });
 
   it('takes doubled braces as written', () => {
-    expect(marks('{{name}}')).toEqual(['escape:{{', 'escape:}}']);
+    expect(marks('{{name}}')).toEqual(['escape:{{name}}']);
   });
 });
 

@@ -72,7 +72,7 @@ export function Windowed<T>({ items, row, label, keyOf, draw, more }: IProps<T>)
       sizes.disconnect();
       scroller.removeEventListener('scroll', measure);
     };
-  }, [row, count, more]);
+  }, [row, count, items, more]);
 
   useEffect(() => {
     if (focus.current) {
