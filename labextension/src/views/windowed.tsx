@@ -49,6 +49,7 @@ export function Windowed<T>({ items, row, label, keyOf, draw, more }: IProps<T>)
   const focus = useRef(false);
   const count = items.length;
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: other items may leave room for more of them
   useLayoutEffect(() => {
     const list = node.current;
     const scroller = list?.closest<HTMLElement>('.aiplat-Panel-body');
