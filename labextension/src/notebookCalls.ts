@@ -85,7 +85,7 @@ export class NotebookCalls implements IDisposable {
     return this.complete || (this.rows?.length ?? 0) >= this.model.preferences.lastCalls;
   }
 
-  private async read(offset = 0, most = offset || !this.rows ? PAGE : NEWEST): Promise<void> {
+  private async read(offset = 0, most = this.sizeAt(offset)): Promise<void> {
     const asked = ++this.asked;
     const { notebook } = this;
     const cap = this.model.preferences.lastCalls;
@@ -107,6 +107,10 @@ export class NotebookCalls implements IDisposable {
     }
     this.problem = problem;
     this.changed.emit();
+  }
+
+  private sizeAt(offset: number): number {
+    return offset || !this.rows ? PAGE : NEWEST;
   }
 
   private async page(limit: number, offset: number): Promise<{ rows: readonly ICallRow[] | null; problem: string }> {

@@ -216,8 +216,6 @@ def test_ten_thousand_calls_make_no_long_task_and_their_texts_are_only_texts(lab
     longest = min(rounds)
     print(f"sidebar with {MANY} calls: longest task {longest:.0f} ms, {drawn} rows in the page")
     assert drawn < 80
-    # A task's length is time on the clock: on a machine with others at work it says nothing of the list.
-    assert longest <= 100 or os.getloadavg()[0] > QUIET
     lab.page.evaluate("document.querySelector('.aiplat-Calls li button').focus()")
     lab.page.keyboard.press("Home")
     expect(lab.panel.locator('.aiplat-Calls li[aria-posinset="1"] button')).to_be_focused()
@@ -227,6 +225,10 @@ def test_ten_thousand_calls_make_no_long_task_and_their_texts_are_only_texts(lab
     expect(lab.panel.locator(".aiplat-Calls img, .aiplat-Calls script")).to_have_count(0)
     assert axe(lab, "#aiplat-panel") == []
     lab.shot("many-light")
+    busy = os.getloadavg()[0] > QUIET
+    if longest > 100 and busy:
+        pytest.skip(f"not evidenced: the longest task took {longest:.0f} ms on a machine with other work")
+    assert longest <= 100
 
 
 def test_without_a_notebook_or_a_gateway_each_part_says_so(lab: Lab, axe: Any) -> None:
