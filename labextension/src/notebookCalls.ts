@@ -2,6 +2,7 @@ import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import type { IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 
+import { joins, merged } from './callRows';
 import type { IPlatform } from './tokens';
 import type { ICallRow } from './wire';
 
@@ -129,16 +130,4 @@ export class NotebookCalls implements IDisposable {
   private complete = false;
   private asked = 0;
   private panel: NotebookPanel | null = null;
-}
-
-/** Whether the newest calls reach down to those that are known, so that none is missing between. */
-function joins(newest: readonly ICallRow[], known: readonly ICallRow[]): boolean {
-  const first = known[0]?.callId;
-  return first !== undefined && newest.some(row => row.callId === first);
-}
-
-/** Two runs of calls as one, the first winning where both have a call. */
-export function merged(first: readonly ICallRow[], then: readonly ICallRow[], most: number): readonly ICallRow[] {
-  const seen = new Set(first.map(row => row.callId));
-  return [...first, ...then.filter(row => !seen.has(row.callId))].slice(0, most);
 }

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 
 import { alertsOf } from '../src/alerts';
+import { joins, merged } from '../src/callRows';
 import { askedBy, plannedCells } from '../src/plan';
 import { provenanceOf } from '../src/provenance';
 import { matching } from '../src/views/prompts';
 import { moved, windowOf } from '../src/views/windowed';
-import { type IBudget, parseState } from '../src/wire';
+import { type IBudget, parseCalls, parseState } from '../src/wire';
 import { type IPlan, parseEvalsets, parsePlans, parsePrompts } from '../src/wireShelves';
 
 const BUDGET: IBudget = {
@@ -162,4 +163,22 @@ describe('provenance', () => {
   it.each([[null], ['x'], [{}], [{ call_id: 'c', status: 'running' }]])('keeps nothing of %j', value =>
     expect(provenanceOf(value)).toBeNull()
   );
+});
+
+describe('the newest calls beside those that are known', () => {
+  const rows = (ids: string) => parseCalls({ calls: [...ids].map(id => ({ call_id: id })) });
+
+  it.each([
+    ['xab', 'abc', true],
+    ['ab', 'abc', true],
+    ['xy', 'abc', false],
+    ['axb', 'ab', false],
+    ['abz', 'ab', false],
+    ['ab', '', false]
+  ])('%s joins %s: %j', (newest, known, is) => expect(joins(rows(newest), rows(known))).toBe(is));
+
+  it('are listed once, and no more than asked for', () => {
+    expect(merged(rows('xab'), rows('abc'), 10).map(row => row.callId)).toEqual(['x', 'a', 'b', 'c']);
+    expect(merged(rows('xab'), rows('abc'), 2)).toHaveLength(2);
+  });
 });

@@ -33,9 +33,9 @@ LONGEST = """async () => {
 }"""
 SCROLL = """async () => {
     const body = document.querySelector('.aiplat-Panel-body');
-    const until = async done => { for (let frame = 0; !done() && frame < 600; frame += 1) { await new Promise(requestAnimationFrame); } };
+    const until = async done => { for (let frame = 0; !done() && frame < 300; frame += 1) { await new Promise(requestAnimationFrame); } if (!done()) { throw new Error('no older calls came'); } };
     const setSize = () => Number(document.querySelector('.aiplat-Calls li')?.getAttribute('aria-setsize'));
-    for (let size = 0, turns = 0; size < 10000 && turns < 40; turns += 1) {
+    for (let size = 0, turns = 0; size < 10000 && turns < 30; turns += 1) {
         body.scrollTop = body.scrollHeight;
         size = await (async () => { await until(() => setSize() > size); return setSize(); })();
     }
