@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +16,11 @@ from aiplat_lab.core.errors import AiplatError, GatewayUnavailable
 from aiplat_lab.core.settings import Environment
 from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
+from aiplat_lab.labapp import _shelves
 
 THREADS = 4
+_INTO_THE_NEXT = 32
+"""So many days after the first of a month lies a day of the next."""
 T = TypeVar("T")
 Json = dict[str, Any]
 
@@ -87,7 +92,8 @@ class Link:
             return self._answer("error", self._failed) if self._failed else self._answer("stopped", error if self._remote else None)
         except AiplatError as error:
             return self._answer("error", error)
-        return {**self._answer("running"), "gateway": status, "spend_month_usd": month}
+        forecast = _at_this_pace(month, str(status.get("time_zone") or "UTC"))
+        return {**self._answer("running"), "gateway": status, "spend_month_usd": month, "forecast_month_usd": forecast}
 
     def _answer(self, state: str, error: AiplatError | None = None) -> Json:
         if state == "stopped" and self._remote:
@@ -98,6 +104,7 @@ class Link:
             "remote": self._remote,
             "gateway": None,
             "spend_month_usd": None,
+            "forecast_month_usd": None,
         }
 
     @property
@@ -112,14 +119,15 @@ class Link:
 
     # --- calls ----------------------------------------------------------------------------------------------------------
 
-    async def calls(self, notebook: str, *, limit: int) -> Json:
+    async def calls(self, notebook: str, *, limit: int, offset: int = 0) -> Json:
         """The last calls of a notebook, newest first.
 
         Args:
             notebook: its path under the server's root; empty for the calls of all.
             limit: how many at most.
+            offset: how many of the newest to leave out.
         """
-        filters: Json = {"limit": limit}
+        filters: Json = {"limit": limit, "offset": offset}
         if notebook:
             # A kernel knows its notebook by the whole path, and other surfaces by the path under the root.
             filters["notebook"] = sorted({notebook, str(self._root / notebook)})
@@ -129,6 +137,54 @@ class Link:
         """One call with its messages and its answer."""
         return await self._in_thread(lambda: self._reader.call(call_id))
 
+    async def cancel(self, call_id: str) -> Json:
+        """Cancels a call under way; `cancelled` is false where it has ended meanwhile."""
+        return {"cancelled": await self._in_thread(lambda: self._reader.cancel(call_id))}
+
+    async def plan(self, body: Json) -> Json:
+        """What would become of `requests`, one plan for each; nothing is sent."""
+        return {"plans": await self._in_thread(lambda: self._planned(body))}
+
+    def _planned(self, body: Json) -> list[Any]:
+        asked = _shelves.planned(self._reader, body.get("requests"))
+        sent = [one for one in asked if not (isinstance(one, dict) and "error" in one)]
+        plans = iter(self._reader.post("/api/plan", {"requests": sent})["plans"] if sent else ())
+        wrong = (
+            {"state": "error", "error": {"message": one["error"]}} if isinstance(one, dict) and "error" in one else None for one in asked
+        )
+        return [said or next(plans) for said in wrong]
+
+    # --- prompts and evalsets -------------------------------------------------------------------------------------------
+
+    async def prompts(self) -> Json:
+        """Every prompt, saved or shipped."""
+        return await self._in_thread(lambda: _shelves.prompt_list(self._reader))
+
+    async def prompt(self, reference: str) -> Json:
+        """One prompt with its text."""
+        return await self._in_thread(lambda: _shelves.prompt_text(self._reader, reference))
+
+    async def save_prompt(self, body: Json) -> Json:
+        """Saves a cell as a version of a prompt."""
+        return await self._in_thread(lambda: _shelves.save_prompt(self._reader, body))
+
+    async def evalsets(self) -> Json:
+        """Every evalset with its last result."""
+        return await self._in_thread(lambda: _shelves.evalset_list(self._reader))
+
     async def models(self) -> Json:
         """The models that a cell may name."""
         return {"models": await self._in_thread(self._reader.models)}
+
+
+def _at_this_pace(spent: str | None, zone: str) -> str | None:
+    """What the month will have cost at its end at the present pace; None before a day of it has passed."""
+    if spent is None:
+        return None
+    now = utc_now()
+    begun = period_start("month", now=now, time_zone=zone)
+    ends = period_start("month", now=begun + timedelta(days=_INTO_THE_NEXT), time_zone=zone)
+    passed = (now - begun) / (ends - begun)
+    if now - begun < timedelta(days=1):
+        return None
+    return f"{Decimal(spent) / Decimal(passed):.9f}"

@@ -6,7 +6,12 @@ export const CommandIDs = {
   insertCell: 'aiplat:insert-cell',
   newNotebook: 'aiplat:new-notebook',
   startGateway: 'aiplat:start-gateway',
-  stopGateway: 'aiplat:stop-gateway'
+  stopGateway: 'aiplat:stop-gateway',
+  openPlan: 'aiplat:open-plan',
+  planCell: 'aiplat:plan-cell',
+  compareCell: 'aiplat:compare-cell',
+  saveCell: 'aiplat:save-cell',
+  freshCell: 'aiplat:fresh-cell'
 } as const;
 
 /** What `describedBy` of a command without arguments says. */
@@ -18,6 +23,21 @@ export const CALL_ARGS = {
     type: 'object',
     required: ['callId'],
     properties: { callId: { type: 'string', description: 'The id of a call in the ledger.' } }
+  }
+} as const;
+
+/** `openPlan` takes the cell that is asked about, and `insertCell` what to write. */
+export const PLAN_ARGS = {
+  args: {
+    type: 'object',
+    properties: { cellId: { type: 'string', description: 'The id of a cell of the notebook in front.' } }
+  }
+} as const;
+
+export const INSERT_ARGS = {
+  args: {
+    type: 'object',
+    properties: { source: { type: 'string', description: 'The cell; an example by default.' } }
   }
 } as const;
 

@@ -90,9 +90,11 @@ export function seconds(value: number | null, unknown = 'unknown'): string {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
+const COUNT = new Intl.NumberFormat('en-GB');
+
 /** A count for display: `1,204`. */
 export function count(value: number): string {
-  return value.toLocaleString('en-GB');
+  return COUNT.format(value);
 }
 
 /** The end of a call's id, short and still telling: the start of a UUIDv7 is its time and the same for neighbours. */

@@ -1,14 +1,18 @@
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
+import { alerts } from './features/alerts';
 import { cells } from './features/cells';
 import { comparison } from './features/comparison';
+import { completion } from './features/completion';
 import { dashboard } from './features/dashboard';
 import { gateway } from './features/gateway';
 import { newNotebook } from './features/notebook';
 import { output } from './features/output';
 import { panel } from './features/panel';
+import { provenance } from './features/provenance';
 import { record } from './features/record';
 import { status } from './features/status';
+import { toolbar } from './features/toolbar';
 import { platform } from './platform';
 
 const plugins: JupyterFrontEndPlugin<unknown>[] = [
@@ -21,7 +25,11 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   newNotebook,
   cells,
   output,
-  comparison
+  comparison,
+  toolbar,
+  completion,
+  alerts,
+  provenance
 ];
 
 export default plugins;

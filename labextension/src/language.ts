@@ -13,8 +13,12 @@ export interface ISpan {
   readonly kind: 'meta' | 'variable' | 'escape' | 'heading' | null;
 }
 
-const REFERENCE = /^\{[A-Za-z_]\w*(?:\.[A-Za-z]\w*|\[[^\]{}\n]*\])*(?::[^{}\n]*)?\}/;
-const ESCAPED = /^(?:\{\{|\}\})/;
+/** As the magic's own: a format after the colon must look like one, so that `{a: 1}` is what it is. */
+const REFERENCE =
+  /^\{[\p{L}_][\p{L}\p{N}_]*(?:\.[\p{L}][\p{L}\p{N}_]*|\[[^[\]{}\n]{1,200}\])*(?:![rsa])?(?::(?:head \d+|schema|md|(?:.?[<>=^])?[+-]?#?0?(?:\d{2,}|\d*[,_%]|\d*[,_]?\.\d+)[bcdeEfFgGnosxX%]?|[<>=^]\d+))?\}/u;
+/** What stands before a group of LaTeX. */
+const LATEX = /(?:\\[A-Za-z]+\*?(?:\[[^[\]\n]{0,80}\])?(?:\{[^{}\n]*\})*|\^|(?<![A-Za-z0-9_])[A-Za-z]_)$/;
+const ESCAPED = /^\{\{[\p{L}_][\p{L}\p{N}_]*\}\}/u;
 const HEADING = /^#{1,6}\s/;
 const PLAIN = /^.[^{}]*/u;
 
@@ -37,7 +41,7 @@ export function nextSpan(line: string, at: number, isFirst: boolean): ISpan {
     return { length: escaped[0].length, kind: 'escape' };
   }
   const reference = REFERENCE.exec(rest);
-  if (reference) {
+  if (reference && !LATEX.test(line.slice(0, at))) {
     return { length: reference[0].length, kind: 'variable' };
   }
   return { length: PLAIN.exec(rest)?.[0].length ?? 1, kind: HEADING.test(line) ? 'heading' : null };

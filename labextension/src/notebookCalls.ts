@@ -2,8 +2,14 @@ import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import type { IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 
+import { joins, merged } from './callRows';
 import type { IPlatform } from './tokens';
 import type { ICallRow } from './wire';
+
+/** So many calls are read at once; older ones when somebody scrolls to them. */
+const PAGE = 500;
+/** So many are looked at to see whether there are new ones. */
+const NEWEST = 25;
 
 /** The last calls of the notebook in front, kept current while somebody looks. */
 export class NotebookCalls implements IDisposable {
@@ -55,6 +61,7 @@ export class NotebookCalls implements IDisposable {
     if (path !== this.notebook) {
       this.notebook = path;
       this.rows = null;
+      this.complete = false;
       this.problem = '';
       this.changed.emit();
     }
@@ -67,26 +74,60 @@ export class NotebookCalls implements IDisposable {
     }
   }
 
-  private async read(): Promise<void> {
-    const asked = ++this.asked;
-    const notebook = this.notebook;
-    let rows: readonly ICallRow[] | null = null;
-    let problem = '';
-    if (this.model.state.gateway === 'running') {
-      try {
-        rows = await this.model.calls(notebook ?? '', this.model.preferences.lastCalls);
-      } catch (error) {
-        problem = error instanceof Error ? error.message : String(error);
-      }
+  /** Reads the next older calls, if there are any and none are being read. */
+  more(): void {
+    if (this.watched && !this.isDisposed && !this.whole && !this.reading && this.rows?.length) {
+      void this.read(this.rows.length);
     }
-    if (asked === this.asked && notebook === this.notebook && !this.isDisposed) {
-      this.rows = rows ?? this.rows;
-      this.problem = problem;
-      this.changed.emit();
+  }
+
+  /** Whether there are no older calls than those that were read. */
+  get whole(): boolean {
+    return this.complete || (this.rows?.length ?? 0) >= this.model.preferences.lastCalls;
+  }
+
+  private async read(offset = 0, most = this.sizeAt(offset)): Promise<void> {
+    const asked = ++this.asked;
+    const { notebook } = this;
+    const cap = this.model.preferences.lastCalls;
+    const limit = Math.min(most, cap - offset);
+    this.reading = true;
+    const { rows, problem } = await this.page(limit, offset);
+    if (asked !== this.asked || notebook !== this.notebook || this.isDisposed) {
+      return;
+    }
+    this.reading = false;
+    if (rows) {
+      const before = this.rows ?? [];
+      const joined = joins(rows, before);
+      if (!offset && !joined && limit === NEWEST && rows.length === limit) {
+        return this.read(0, PAGE); // more calls were made than were looked for
+      }
+      this.complete = rows.length < limit || (offset === 0 && this.complete && joined);
+      this.rows = offset ? merged(before, rows, cap) : joined ? merged(rows, before, cap) : rows;
+    }
+    this.problem = problem;
+    this.changed.emit();
+  }
+
+  private sizeAt(offset: number): number {
+    return offset || !this.rows ? PAGE : NEWEST;
+  }
+
+  private async page(limit: number, offset: number): Promise<{ rows: readonly ICallRow[] | null; problem: string }> {
+    if (this.model.state.gateway !== 'running') {
+      return { rows: null, problem: '' };
+    }
+    try {
+      return { rows: await this.model.calls(this.notebook ?? '', limit, offset), problem: '' };
+    } catch (error) {
+      return { rows: null, problem: error instanceof Error ? error.message : String(error) };
     }
   }
 
   private watched = false;
+  private reading = false;
+  private complete = false;
   private asked = 0;
   private panel: NotebookPanel | null = null;
 }

@@ -8,12 +8,41 @@ import { Signal } from '@lumino/signaling';
 import { money } from './figures';
 import { relay } from './request';
 import { IPlatform, type IPreferences } from './tokens';
-import { type ICall, type ICallRow, type IState, parseCall, parseCalls, parseState, UNREAD } from './wire';
+import {
+  fields,
+  type ICall,
+  type ICallRow,
+  type IState,
+  parseCall,
+  parseCalls,
+  parseState,
+  text,
+  UNREAD
+} from './wire';
+import {
+  type IEvalset,
+  type IPlan,
+  type IPrompt,
+  type IPromptText,
+  parseEvalsets,
+  parseModels,
+  parsePlans,
+  parsePrompt,
+  parsePrompts
+} from './wireShelves';
 
 const SETTINGS = 'aiplat-lab:plugin';
-const DEFAULTS: IPreferences = { refreshSeconds: 15, showStatus: true, lastCalls: 50 };
+const DEFAULTS: IPreferences = {
+  refreshSeconds: 15,
+  showStatus: true,
+  lastCalls: 1000,
+  notifyBudgets: true,
+  cellButtons: true,
+  keepProvenance: true
+};
 const AFTER_CELL_MS = 250;
 const STARTING_MS = 700;
+const UNDERWAY_MS = 2000;
 const BACKOFF_MAX_MS = 300_000;
 
 /** Reads the relay: now and then, after each cell that has run, and never while the page is hidden. */
@@ -28,6 +57,7 @@ class Platform implements IPlatform {
     });
     this.afterCell = new Debouncer(() => this.refresh(), AFTER_CELL_MS);
     NotebookActions.executed.connect(this.onExecuted, this);
+    NotebookActions.executionScheduled.connect(this.onExecuted, this);
   }
 
   state: IState = UNREAD;
@@ -51,12 +81,44 @@ class Platform implements IPlatform {
     await this.change('stop');
   }
 
-  async calls(notebook: string, limit: number): Promise<ICallRow[]> {
-    return parseCalls(await relay(this.server, 'calls', { query: { notebook, limit: String(limit) } }));
+  async calls(notebook: string, limit: number, offset = 0): Promise<ICallRow[]> {
+    const query = { notebook, limit: String(limit), offset: String(offset) };
+    return parseCalls(await relay(this.server, 'calls', { query }));
   }
 
   async call(callId: string): Promise<ICall> {
     return parseCall(await relay(this.server, `calls/${encodeURIComponent(callId)}`));
+  }
+
+  async cancel(callId: string): Promise<boolean> {
+    const said = await relay(this.server, `calls/${encodeURIComponent(callId)}/cancel`, { method: 'POST' });
+    void this.refresh();
+    return fields(said, 'the answer').cancelled === true;
+  }
+
+  async prompts(): Promise<IPrompt[]> {
+    return parsePrompts(await relay(this.server, 'prompts'));
+  }
+
+  async prompt(reference: string): Promise<IPromptText> {
+    return parsePrompt(await relay(this.server, `prompts/${encodeURIComponent(reference)}`));
+  }
+
+  async savePrompt(body: Readonly<Record<string, unknown>>): Promise<string> {
+    const saved = fields(await relay(this.server, 'prompts', { method: 'POST', body }), 'the saved prompt');
+    return `${text(saved, 'name')}@${text(saved, 'version')}`;
+  }
+
+  async evalsets(): Promise<IEvalset[]> {
+    return parseEvalsets(await relay(this.server, 'evalsets'));
+  }
+
+  async plan(requests: readonly unknown[]): Promise<IPlan[]> {
+    return parsePlans(await relay(this.server, 'plan', { method: 'POST', body: { requests } }));
+  }
+
+  async models(): Promise<string[]> {
+    return parseModels(await relay(this.server, 'models'));
   }
 
   money(usd: string | null): string {
@@ -75,6 +137,8 @@ class Platform implements IPlatform {
     }
     this.isDisposed = true;
     NotebookActions.executed.disconnect(this.onExecuted, this);
+    NotebookActions.executionScheduled.disconnect(this.onExecuted, this);
+    clearTimeout(this.soon);
     this.afterCell.dispose();
     this.poll.dispose();
     Signal.clearData(this);
@@ -97,8 +161,10 @@ class Platform implements IPlatform {
       throw error; // the poll then waits longer
     }
     this.callsChanged.emit();
-    if (this.state.gateway === 'starting') {
-      setTimeout(() => !this.isDisposed && void this.poll.refresh(), STARTING_MS);
+    const wait = this.state.gateway === 'starting' ? STARTING_MS : this.state.inFlight > 0 ? UNDERWAY_MS : 0;
+    if (wait && !document.hidden) {
+      clearTimeout(this.soon);
+      this.soon = setTimeout(() => !this.isDisposed && void this.poll.refresh(), wait);
     }
   }
 
@@ -114,6 +180,7 @@ class Platform implements IPlatform {
     void this.afterCell.invoke();
   }
 
+  private soon: ReturnType<typeof setTimeout> | undefined;
   private readonly poll: Poll;
   private readonly afterCell: Debouncer;
 }
@@ -123,11 +190,14 @@ function sentence(error: unknown): string {
 }
 
 function read(settings: ISettingRegistry.ISettings): IPreferences {
-  const { refreshSeconds, showStatus, lastCalls } = settings.composite;
+  const { refreshSeconds, showStatus, lastCalls, notifyBudgets, cellButtons, keepProvenance } = settings.composite;
   return {
     refreshSeconds: typeof refreshSeconds === 'number' ? refreshSeconds : DEFAULTS.refreshSeconds,
     showStatus: typeof showStatus === 'boolean' ? showStatus : DEFAULTS.showStatus,
-    lastCalls: typeof lastCalls === 'number' ? lastCalls : DEFAULTS.lastCalls
+    lastCalls: typeof lastCalls === 'number' ? lastCalls : DEFAULTS.lastCalls,
+    notifyBudgets: notifyBudgets !== false,
+    cellButtons: cellButtons !== false,
+    keepProvenance: keepProvenance !== false
   };
 }
 

@@ -22,11 +22,12 @@ export class RelayError extends Error {
 export async function relay(
   settings: ServerConnection.ISettings,
   path: string,
-  options: { method?: 'GET' | 'POST'; query?: Readonly<Record<string, string>> } = {}
+  options: { method?: 'GET' | 'POST'; body?: unknown; query?: Readonly<Record<string, string>> } = {}
 ): Promise<unknown> {
   const query = options.query ? URLExt.objectToQueryString(options.query) : '';
   const url = URLExt.join(settings.baseUrl, 'aiplat', 'api', path) + query;
-  const init: RequestInit = options.method === 'POST' ? { method: 'POST', body: '{}' } : {};
+  const init: RequestInit =
+    options.method === 'POST' ? { method: 'POST', body: JSON.stringify(options.body ?? {}) } : {};
   const response = await ServerConnection.makeRequest(url, init, settings);
   const body = await response.text();
   let data: unknown;

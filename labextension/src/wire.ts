@@ -14,6 +14,21 @@ export interface IBudget {
   readonly spentUsd: string;
   readonly heldUsd: string;
   readonly hard: boolean;
+  /** What will be spent at the end of the period at the present pace; null where nobody can say. */
+  readonly forecastUsd: string | null;
+  /** The shares of the limit at which people are told. */
+  readonly alertAt: readonly number[];
+  readonly startsAt: string;
+}
+
+/** A call under way. */
+export interface IUnderway {
+  readonly callId: string;
+  readonly startedAt: string;
+  readonly model: string;
+  readonly surface: string;
+  /** What it waits for, with its place; empty for one that is being answered. */
+  readonly waits: string;
 }
 
 export interface IState {
@@ -26,8 +41,10 @@ export interface IState {
   /** Whether the gateway is another machine's, which is neither started nor stopped from here. */
   readonly remote: boolean;
   readonly inFlight: number;
+  readonly underway: readonly IUnderway[];
   readonly spendTodayUsd: string | null;
   readonly spendMonthUsd: string | null;
+  readonly forecastMonthUsd: string | null;
   readonly callsToday: number | null;
   readonly currency: string;
   readonly usdRate: string;
@@ -145,8 +162,10 @@ export const UNREAD: IState = {
   demo: false,
   remote: false,
   inFlight: 0,
+  underway: [],
   spendTodayUsd: null,
   spendMonthUsd: null,
+  forecastMonthUsd: null,
   callsToday: null,
   currency: 'USD',
   usdRate: '1',
@@ -164,7 +183,25 @@ function budget(value: unknown): IBudget {
     limitUsd: money(from, 'limit_usd') ?? '0',
     spentUsd: money(from, 'spent_usd') ?? '0',
     heldUsd: money(from, 'held_usd') ?? '0',
-    hard: from.hard === true
+    hard: from.hard === true,
+    forecastUsd: money(from, 'forecast_usd'),
+    alertAt: list(from, 'alert_at')
+      .map(Number)
+      .filter(share => share > 0),
+    startsAt: text(from, 'starts_at')
+  };
+}
+
+function underway(value: unknown): IUnderway {
+  const from = fields(value, 'a call under way');
+  const queued = typeof from.queued === 'object' && from.queued !== null ? fields(from.queued, 'a queue') : null;
+  const place = queued ? number(queued, 'position') : null;
+  return {
+    callId: text(from, 'call_id'),
+    startedAt: text(from, 'started_at'),
+    model: text(from, 'model'),
+    surface: text(from, 'surface'),
+    waits: queued ? `${text(queued, 'limit')}${place === null ? '' : ` · ${place}`}` : ''
   };
 }
 
@@ -183,7 +220,9 @@ export function parseState(value: unknown): IState {
     demo: from.demo === true,
     inFlight: Array.isArray(from.in_flight) ? from.in_flight.length : (number(from, 'in_flight') ?? 0),
     spendTodayUsd: money(from, 'spend_today_usd'),
+    underway: list(from, 'calls_in_flight').map(underway),
     spendMonthUsd: money(outer, 'spend_month_usd'),
+    forecastMonthUsd: money(outer, 'forecast_month_usd'),
     callsToday: number(from, 'calls_today'),
     currency: text(from, 'currency') || 'USD',
     usdRate: money(from, 'usd_rate') ?? '1',

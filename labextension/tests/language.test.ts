@@ -59,6 +59,28 @@ describe('the text of an AI cell', () => {
   });
 
   it('takes doubled braces as written', () => {
-    expect(marks('{{name}}')).toEqual(['escape:{{', 'escape:}}']);
+    expect(marks('{{name}}')).toEqual(['escape:{{name}}']);
+  });
+});
+
+describe('what is no variable', () => {
+  it.each([
+    ['{a: 1}'],
+    ['{"a": 1, "b": {"c": 2}}'],
+    ['{a:1}'],
+    ['{ name }'],
+    ['\\frac{a}{b} x^{n} x_{i} \\text{word}'],
+    ['function f() {return}x'.replace('{return}', '{ return; }')],
+    ['{}'],
+    ['{1}']
+  ])('%s', line => expect(marks(line).filter(mark => mark.startsWith('variable'))).toEqual([]));
+
+  it.each([['{name}'], ['{größe}'], ['{row.text!r}'], ['{x:.2f}'], ['{df:head 5}'], ['{items[0]}'], ['{n:>10}']])(
+    'but %s is one',
+    line => expect(marks(line)).toEqual([`variable:${line}`])
+  );
+
+  it('marks a reference inside JSON alone', () => {
+    expect(marks('{"q": "{name}", "n": {"k": 1}}')).toEqual(['variable:{name}']);
   });
 });

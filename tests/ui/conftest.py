@@ -71,7 +71,7 @@ c.LabApp.expose_app_in_browser = True
 """.replace("TOKEN", TOKEN)
 USER_SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    "aiplat-lab/plugin": {"lastCalls": 2, "refreshSeconds": 5},
+    "aiplat-lab/plugin": {"lastCalls": 10_000, "refreshSeconds": 5},
 }
 LOCAL = {"127.0.0.1", "localhost", None}
 

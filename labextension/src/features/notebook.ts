@@ -5,7 +5,7 @@ import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker, NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { CommandIDs, NO_ARGS, NOTEBOOK_ARGS } from '../commands';
+import { CommandIDs, INSERT_ARGS, NOTEBOOK_ARGS } from '../commands';
 import { callsIcon } from '../icons';
 
 const LOAD = '%load_ext aiplat_lab';
@@ -43,21 +43,21 @@ export const newNotebook: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load('aiplat_lab');
     const example = () => `%%ai\n${trans.__('Explain in one sentence what a p-value is.')}`;
 
-    const fill = (panel: NotebookPanel) => {
+    const fill = (panel: NotebookPanel, source = example()) => {
       if (!loads(panel)) {
         write(panel, LOAD);
       }
-      write(panel, example());
+      write(panel, source);
     };
 
     app.commands.addCommand(CommandIDs.insertCell, {
       label: trans.__('Insert an AI Cell'),
-      describedBy: NO_ARGS,
+      describedBy: INSERT_ARGS,
       isEnabled: () => tracker.currentWidget !== null,
-      execute: () => {
+      execute: args => {
         const panel = tracker.currentWidget;
         if (panel) {
-          fill(panel);
+          fill(panel, typeof args.source === 'string' ? args.source : undefined);
           app.shell.activateById(panel.id);
         }
       }

@@ -8,25 +8,44 @@ import type { Message } from '@lumino/messaging';
 import { Signal } from '@lumino/signaling';
 import type { ReactElement } from 'react';
 
-import { CommandIDs, NO_ARGS } from '../commands';
+import { CommandIDs, NO_ARGS, PLAN_ARGS } from '../commands';
 import { callsIcon } from '../icons';
 import { NotebookCalls } from '../notebookCalls';
+import { NotebookCells } from '../notebookCells';
 import { IPlatform } from '../tokens';
 import { Calls } from '../views/calls';
+import { Evalsets } from '../views/evalsets';
+import { Fold } from '../views/parts';
+import { PlanView } from '../views/plan';
+import { Prompts } from '../views/prompts';
 import { Budgets, GatewayState, Incidents, Spend } from '../views/spend';
+import { Underway } from '../views/underway';
+
+const FOLDS = 'aiplat-lab:open-folds';
+
+function openFolds(): Set<string> {
+  try {
+    const kept: unknown = JSON.parse(localStorage.getItem(FOLDS) ?? '[]');
+    return new Set(Array.isArray(kept) ? kept.filter(item => typeof item === 'string') : []);
+  } catch {
+    return new Set();
+  }
+}
 
 interface IActions {
   readonly start: () => void;
   readonly open: (callId: string) => void;
   readonly dashboard: () => void;
   /** Null where there is no notebook to insert into. */
-  readonly insert: () => (() => void) | null;
+  readonly insert: () => ((source?: string) => void) | null;
+  readonly reveal: (cellId: string) => void;
 }
 
 class Panel extends ReactWidget {
   constructor(
     private readonly model: IPlatform,
     private readonly calls: NotebookCalls,
+    private readonly cells: NotebookCells,
     private readonly trans: TranslationBundle,
     private readonly actions: IActions
   ) {
@@ -39,12 +58,21 @@ class Panel extends ReactWidget {
     this.node.setAttribute('aria-label', trans.__('AI calls and costs'));
     model.changed.connect(this.redraw, this);
     calls.changed.connect(this.redraw, this);
+    cells.changed.connect(this.onCells, this);
   }
 
   dispose(): void {
     Signal.clearData(this);
     this.calls.dispose();
+    this.cells.dispose();
     super.dispose();
+  }
+
+  /** Opens the plan, and marks a cell in it. */
+  showPlan(cellId: string): void {
+    this.planned = cellId;
+    this.toggle('plan', true);
+    requestAnimationFrame(() => this.node.querySelector('[data-fold="plan"]')?.scrollIntoView({ block: 'nearest' }));
   }
 
   protected onAfterShow(message: Message): void {
@@ -64,6 +92,7 @@ class Panel extends ReactWidget {
   private content(): ReactElement {
     const { model, trans, calls, actions } = this;
     const running = model.state.gateway === 'running';
+    const insert = actions.insert();
     return (
       <>
         <div className="aiplat-Panel-head">
@@ -77,6 +106,8 @@ class Panel extends ReactWidget {
           {running && <Spend model={model} trans={trans} />}
           {running && <Incidents model={model} trans={trans} />}
           {running && <Budgets model={model} trans={trans} />}
+          {running && <Underway model={model} trans={trans} />}
+          {running && this.folds()}
           {running && (
             <Calls
               model={model}
@@ -85,7 +116,9 @@ class Panel extends ReactWidget {
               notebook={calls.notebook}
               calls={calls.rows}
               problem={calls.problem}
-              insert={actions.insert()}
+              insert={insert && (() => insert())}
+              more={this.more}
+              whole={calls.whole}
             />
           )}
         </div>
@@ -93,11 +126,68 @@ class Panel extends ReactWidget {
     );
   }
 
+  private folds(): ReactElement {
+    const { model, trans, calls, cells, actions } = this;
+    const fold = (id: string, title: string, children: () => ReactElement) => (
+      <Fold id={id} title={title} open={this.open.has(id)} toggle={open => this.toggle(id, open)}>
+        {children}
+      </Fold>
+    );
+    return (
+      <>
+        {calls.notebook !== null &&
+          fold('plan', trans.__('Plan of this notebook'), () => (
+            <PlanView model={model} trans={trans} cells={cells.cells} chosen={this.planned} reveal={actions.reveal} />
+          ))}
+        {fold('prompts', trans.__('Prompts'), () => (
+          <Prompts model={model} trans={trans} insert={actions.insert()} />
+        ))}
+        {fold('evalsets', trans.__('Evalsets'), () => (
+          <Evalsets model={model} trans={trans} />
+        ))}
+      </>
+    );
+  }
+
+  private toggle(id: string, open: boolean): void {
+    if (open) {
+      this.open.add(id);
+    } else {
+      this.open.delete(id);
+    }
+    try {
+      localStorage.setItem(FOLDS, JSON.stringify([...this.open]));
+    } catch {
+      // A browser that keeps nothing opens with all of them closed.
+    }
+    this.redraw();
+  }
+
+  private onCells(): void {
+    if (this.isVisible && this.open.has('plan')) {
+      this.redraw();
+    }
+  }
+
   private redraw(): void {
     this.drawn.emit();
   }
 
+  private readonly more = () => this.calls.more();
+  private readonly open = openFolds();
+  private planned = '';
   private readonly drawn = new Signal<this, void>(this);
+}
+
+/** Brings a cell of the notebook in front into sight. */
+function reveal(tracker: INotebookTracker | null, cellId: string): void {
+  const notebook = tracker?.currentWidget?.content;
+  const index = notebook?.widgets.findIndex(cell => cell.model.id === cellId) ?? -1;
+  if (notebook && index >= 0) {
+    notebook.activeCellIndex = index;
+    void notebook.scrollToItem(index, 'smart');
+    notebook.activate();
+  }
 }
 
 /** The left panel: spend, budgets, gateway, and the last calls of the notebook. */
@@ -119,14 +209,16 @@ export const panel: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load('aiplat_lab');
     const { commands } = app;
     const calls = new NotebookCalls(model, tracker, path => app.serviceManager.contents.localPath(path));
-    const widget = new Panel(model, calls, trans, {
+    const cells = new NotebookCells(tracker);
+    const widget = new Panel(model, calls, cells, trans, {
       start: () => void commands.execute(CommandIDs.startGateway),
       open: callId => void commands.execute(CommandIDs.openCall, { callId }),
       dashboard: () => void commands.execute(CommandIDs.openDashboard),
       insert: () =>
         commands.hasCommand(CommandIDs.insertCell) && commands.isEnabled(CommandIDs.insertCell)
-          ? () => void commands.execute(CommandIDs.insertCell)
-          : null
+          ? source => void commands.execute(CommandIDs.insertCell, source === undefined ? {} : { source })
+          : null,
+      reveal: cellId => reveal(tracker, cellId)
     });
     app.shell.add(widget, 'left', { rank: 450 });
     restorer?.add(widget, widget.id);
@@ -141,6 +233,17 @@ export const panel: JupyterFrontEndPlugin<void> = {
         void model.refresh();
       }
     });
+    commands.addCommand(CommandIDs.openPlan, {
+      label: trans.__('Plan the AI Cells of This Notebook'),
+      caption: trans.__('Show what the AI cells of this notebook will cost; nothing is sent'),
+      icon: callsIcon,
+      describedBy: PLAN_ARGS,
+      execute: args => {
+        app.shell.activateById(widget.id);
+        widget.showPlan(typeof args.cellId === 'string' ? args.cellId : '');
+      }
+    });
+    palette?.addItem({ command: CommandIDs.openPlan, category: trans.__('AI') });
     palette?.addItem({ command: CommandIDs.openPanel, category: trans.__('AI'), args: { isPalette: true } });
     launcher?.add({ command: CommandIDs.openPanel, category: trans.__('AI'), rank: 2 });
   }

@@ -5,6 +5,10 @@ import { count, seconds } from '../figures';
 import type { IPlatform } from '../tokens';
 import type { ICallRow } from '../wire';
 import { Section, StatusMark, statusWord } from './parts';
+import { Windowed } from './windowed';
+
+/** The height of a call's row in pixels, as the style says. */
+const ROW = 46;
 
 interface IProps {
   readonly model: IPlatform;
@@ -12,18 +16,20 @@ interface IProps {
   readonly open: (callId: string) => void;
 }
 
+// Made once: a format costs more to make than to use a hundred times.
+const TIME = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const DAY = new Intl.DateTimeFormat([], { day: 'numeric', month: 'short' });
+
 /** A call's time of day when it was today, its date before. */
 export function when(startedAt: string, now: Date): string {
   const at = new Date(startedAt);
   if (Number.isNaN(at.getTime())) {
     return '';
   }
-  return at.toDateString() === now.toDateString()
-    ? at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
-    : at.toLocaleDateString([], { day: 'numeric', month: 'short' });
+  return at.toDateString() === now.toDateString() ? TIME.format(at) : DAY.format(at);
 }
 
-function CallItem({ call, model, trans, open }: IProps & { call: ICallRow }): ReactElement {
+function CallItem({ call, model, trans, open, tabIndex }: IProps & { call: ICallRow; tabIndex: number }): ReactElement {
   const word = statusWord(call.status, trans);
   const reason = call.status === 'error' || call.status === 'refused' ? call.errorType : '';
   const tokens =
@@ -32,26 +38,25 @@ function CallItem({ call, model, trans, open }: IProps & { call: ICallRow }): Re
       : `${count(call.inputTokens)} → ${count(call.outputTokens)}`;
   const facts = [when(call.startedAt, new Date()), seconds(call.latencyS, ''), tokens];
   return (
-    <li>
-      <button
-        type="button"
-        className="aiplat-Call"
-        data-call={call.callId}
-        title={trans.__('Started %1. Time, duration, tokens in → out. Click for the full record.', call.startedAt)}
-        onClick={() => open(call.callId)}
-      >
-        <StatusMark status={call.status} word={reason ? `${word}: ${reason}` : word} />
-        <span className="aiplat-Call-model">{call.model}</span>
-        <span className="aiplat-figure">
-          {call.costUsd === null && call.status !== 'ok' ? '–' : model.money(call.costUsd)}
-        </span>
-        <span className="aiplat-Call-facts aiplat-note">
-          {reason && <span className="aiplat-Call-error">{reason}</span>}
-          {facts.filter(Boolean).join(' · ')}
-          {call.cache === 'hit' && <span className="aiplat-Tag">{trans.__('cached')}</span>}
-        </span>
-      </button>
-    </li>
+    <button
+      type="button"
+      tabIndex={tabIndex}
+      className="aiplat-Call"
+      data-call={call.callId}
+      title={trans.__('Started %1. Time, duration, tokens in → out. Click for the full record.', call.startedAt)}
+      onClick={() => open(call.callId)}
+    >
+      <StatusMark status={call.status} word={reason ? `${word}: ${reason}` : word} />
+      <bdi className="aiplat-Call-model">{call.model}</bdi>
+      <span className="aiplat-figure">
+        {call.costUsd === null && call.status !== 'ok' ? '–' : model.money(call.costUsd)}
+      </span>
+      <span className="aiplat-Call-facts aiplat-note">
+        {reason && <span className="aiplat-Call-error">{reason}</span>}
+        {facts.filter(Boolean).join(' · ')}
+        {call.cache === 'hit' && <span className="aiplat-Tag">{trans.__('cached')}</span>}
+      </span>
+    </button>
   );
 }
 
@@ -83,14 +88,22 @@ export function Calls(
     calls: readonly ICallRow[] | null;
     problem: string;
     insert: (() => void) | null;
+    more: () => void;
+    whole: boolean;
   }
 ): ReactElement {
-  const { trans, notebook, calls, problem, insert } = props;
+  const { trans, notebook, calls, problem, insert, more, whole } = props;
   const name = notebook?.split('/').pop();
   return (
     <Section
       title={notebook ? trans.__('This notebook') : trans.__('Last calls')}
-      aside={calls?.length ? trans._n('%1 call', '%1 calls', calls.length) : undefined}
+      aside={
+        calls?.length
+          ? whole
+            ? trans._n('%1 call', '%1 calls', calls.length, count(calls.length))
+            : trans.__('last %1 calls', count(calls.length))
+          : undefined
+      }
     >
       {name && (
         <p className="aiplat-note aiplat-Calls-name" title={notebook ?? ''}>
@@ -100,11 +113,14 @@ export function Calls(
       {problem && <p className="aiplat-Problem">{problem}</p>}
       {calls?.length === 0 && <Teach trans={trans} insert={insert} />}
       {calls && calls.length > 0 && (
-        <ul className="aiplat-list aiplat-Calls">
-          {calls.map(call => (
-            <CallItem key={call.callId} {...props} call={call} />
-          ))}
-        </ul>
+        <Windowed
+          items={calls}
+          row={ROW}
+          label={trans.__('Calls, newest first')}
+          keyOf={call => call.callId}
+          draw={(call, tabIndex) => <CallItem {...props} call={call} tabIndex={tabIndex} />}
+          more={more}
+        />
       )}
     </Section>
   );

@@ -1,5 +1,5 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { ReactElement, ReactNode } from 'react';
+import { type ReactElement, type ReactNode, useEffect, useState } from 'react';
 
 import type { CallStatus } from '../wire';
 
@@ -50,4 +50,63 @@ export function Section(props: { title: string; aside?: ReactNode; children: Rea
       {props.children}
     </section>
   );
+}
+
+/** A part of the panel that is closed until somebody opens it, and reads nothing before. */
+export function Fold(props: {
+  id: string;
+  title: string;
+  aside?: ReactNode;
+  open: boolean;
+  toggle: (open: boolean) => void;
+  children: () => ReactNode;
+}): ReactElement {
+  const { id, open } = props;
+  return (
+    <section className="aiplat-Section aiplat-Fold" data-fold={id} data-open={open}>
+      <h3>
+        <button
+          type="button"
+          className="aiplat-Fold-head"
+          aria-expanded={open}
+          aria-controls={`aiplat-fold-${id}`}
+          onClick={() => props.toggle(!open)}
+        >
+          <svg viewBox="0 0 16 16" width="12" height="12" aria-hidden="true" className="aiplat-Fold-mark">
+            <path d="M6 3.5l4.5 4.5L6 12.5" fill="none" stroke="currentColor" strokeWidth="1.6" strokeLinecap="round" />
+          </svg>
+          <span>{props.title}</span>
+          {props.aside !== undefined && <span className="aiplat-aside">{props.aside}</span>}
+        </button>
+      </h3>
+      <div id={`aiplat-fold-${id}`} hidden={!open}>
+        {open && props.children()}
+      </div>
+    </section>
+  );
+}
+
+export interface IAsked<T> {
+  readonly value: T | null;
+  readonly problem: string;
+  readonly again: () => void;
+}
+
+/** What an asynchronous question gave, asked when first drawn and whenever `key` changes; the last one asked wins. */
+export function useAsked<T>(ask: () => Promise<T>, key: unknown): IAsked<T> {
+  const [found, setFound] = useState<{ value: T | null; problem: string }>({ value: null, problem: '' });
+  const [turn, setTurn] = useState(0);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `key` stands for all that the question depends on
+  useEffect(() => {
+    let current = true;
+    ask().then(
+      value => current && setFound({ value, problem: '' }),
+      (error: unknown) =>
+        current && setFound(({ value }) => ({ value, problem: error instanceof Error ? error.message : String(error) }))
+    );
+    return () => {
+      current = false;
+    };
+  }, [key, turn]);
+  return { ...found, again: () => setTurn(turn + 1) };
 }

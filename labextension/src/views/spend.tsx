@@ -41,7 +41,7 @@ export function GatewayState({ model, trans, start }: IProps & { start: () => vo
 
 /** Spend today and this month. */
 export function Spend({ model, trans }: IProps): ReactElement {
-  const { spendTodayUsd, spendMonthUsd, callsToday } = model.state;
+  const { spendTodayUsd, spendMonthUsd, forecastMonthUsd, callsToday } = model.state;
   return (
     <dl className="aiplat-Spend">
       <div>
@@ -54,6 +54,11 @@ export function Spend({ model, trans }: IProps): ReactElement {
       <div>
         <dt>{trans.__('This month')}</dt>
         <dd>{model.money(spendMonthUsd)}</dd>
+        {forecastMonthUsd !== null && (
+          <dd className="aiplat-note" title={trans.__('What the month will have cost at its end at the present pace')}>
+            {trans.__('%1 at this pace', model.money(forecastMonthUsd))}
+          </dd>
+        )}
       </div>
     </dl>
   );
@@ -107,6 +112,9 @@ function Budget({ budget, model, trans }: IProps & { budget: IBudget }): ReactEl
             ? trans.__('%1, stops at the limit', periodWord(budget.period, trans))
             : trans.__('%1, warns only', periodWord(budget.period, trans))}
         </span>
+        {budget.forecastUsd !== null && part < 1 && share(budget.forecastUsd, budget.limitUsd) > 1 && (
+          <span className="aiplat-Budget-forecast">{trans.__('%1 at this pace', model.money(budget.forecastUsd))}</span>
+        )}
         <span className="aiplat-Budget-percent">{part >= 1 ? trans.__('used up') : trans.__('%1% used', percent)}</span>
       </div>
     </li>

@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkaiplat_lab=self.rspackChunkaiplat_lab||[]).push([[232],{475(a,t,e){var r=e(601),i=e.n(r),o=e(314),n=(e.n(o))()(i());n.push([a.id,`/*
+"use strict";(self.rspackChunkaiplat_lab=self.rspackChunkaiplat_lab||[]).push([[232],{475(a,t,r){var e=r(601),i=r.n(e),o=r(314),n=(r.n(o))()(i());n.push([a.id,`/*
  * One calm voice: JupyterLab's own variables for colour, type and borders, so that both themes and every other follow.
  * Our names are aiplat-*; colours of our own are mixed from JupyterLab's.
  */
@@ -930,4 +930,294 @@
 .jp-OutputArea-child:not(:has(.aab)):has(> .lm-Panel.jp-OutputArea-output):has(+ .jp-OutputArea-child > .aiplat-Ab) {
   display: none;
 }
-`,""]),e.d(t,{},{A:n})},314(a){a.exports=function(a){var t=[];return t.toString=function(){return this.map(function(t){var e="",r=void 0!==t[5];return t[4]&&(e+="@supports (".concat(t[4],") {")),t[2]&&(e+="@media ".concat(t[2]," {")),r&&(e+="@layer".concat(t[5].length>0?" ".concat(t[5]):""," {")),e+=a(t),r&&(e+="}"),t[2]&&(e+="}"),t[4]&&(e+="}"),e}).join("")},t.i=function(a,e,r,i,o){"string"==typeof a&&(a=[[null,a,void 0]]);var n={};if(r)for(var l=0;l<this.length;l++){var p=this[l][0];null!=p&&(n[p]=!0)}for(var d=0;d<a.length;d++){var s=[].concat(a[d]);r&&n[s[0]]||(void 0!==o&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=o),e&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=e),i&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=i):s[4]="".concat(i)),t.push(s))}},t}},601(a){a.exports=function(a){return a[1]}},72(a){var t=[];function e(a){for(var e=-1,r=0;r<t.length;r++)if(t[r].identifier===a){e=r;break}return e}function r(a,r){for(var i={},o=[],n=0;n<a.length;n++){var l=a[n],p=r.base?l[0]+r.base:l[0],d=i[p]||0,s="".concat(p," ").concat(d);i[p]=d+1;var c=e(s),u={css:l[1],media:l[2],sourceMap:l[3],supports:l[4],layer:l[5]};if(-1!==c)t[c].references++,t[c].updater(u);else{var f=function(a,t){var e=t.domAPI(t);return e.update(a),function(t){t?(t.css!==a.css||t.media!==a.media||t.sourceMap!==a.sourceMap||t.supports!==a.supports||t.layer!==a.layer)&&e.update(a=t):e.remove()}}(u,r);r.byIndex=n,t.splice(n,0,{identifier:s,updater:f,references:1})}o.push(s)}return o}a.exports=function(a,i){var o=r(a=a||[],i=i||{});return function(a){a=a||[];for(var n=0;n<o.length;n++){var l=e(o[n]);t[l].references--}for(var p=r(a,i),d=0;d<o.length;d++){var s=e(o[d]);0===t[s].references&&(t[s].updater(),t.splice(s,1))}o=p}}},659(a){var t={};a.exports=function(a,e){var r=function(a){if(void 0===t[a]){var e=document.querySelector(a);if(window.HTMLIFrameElement&&e instanceof window.HTMLIFrameElement)try{e=e.contentDocument.head}catch(a){e=null}t[a]=e}return t[a]}(a);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(e)}},540(a){a.exports=function(a){var t=document.createElement("style");return a.setAttributes(t,a.attributes),a.insert(t,a.options),t}},56(a,t,e){a.exports=function(a){var t=e.nc;t&&a.setAttribute("nonce",t)}},206(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var t=a.insertStyleElement(a);return{update:function(e){var r,i,o;r="",e.supports&&(r+="@supports (".concat(e.supports,") {")),e.media&&(r+="@media ".concat(e.media," {")),(i=void 0!==e.layer)&&(r+="@layer".concat(e.layer.length>0?" ".concat(e.layer):""," {")),r+=e.css,i&&(r+="}"),e.media&&(r+="}"),e.supports&&(r+="}"),(o=e.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),a.styleTagTransform(r,t,a.options)},remove:function(){var a;null===(a=t).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,t){if(t.styleSheet)t.styleSheet.cssText=a;else{for(;t.firstChild;)t.removeChild(t.firstChild);t.appendChild(document.createTextNode(a))}}},579(a,t,e){var r=e(72),i=e.n(r),o=e(206),n=e.n(o),l=e(659),p=e.n(l),d=e(56),s=e.n(d),c=e(540),u=e.n(c),f=e(113),b=e.n(f),v=e(475),m={};m.styleTagTransform=b(),m.setAttributes=s(),m.insert=p().bind(null,"head"),m.domAPI=n(),m.insertStyleElement=u(),i()(v.A,m),v.A&&v.A.locals&&v.A.locals}}]);
+
+/* --- the list of calls, of which only what is in sight is in the page ------------------------------------------------ */
+
+.aiplat-Calls {
+  position: relative;
+}
+
+.aiplat-Calls > li {
+  position: absolute;
+  inset: 0 0 auto;
+  contain: strict;
+}
+
+.aiplat-Calls .aiplat-Call {
+  height: 100%;
+  align-content: center;
+}
+
+.aiplat-Calls .aiplat-Call-facts {
+  flex-wrap: nowrap;
+  overflow: hidden;
+  white-space: nowrap;
+}
+
+/* --- folds: plan, prompts, evalsets ----------------------------------------------------------------------------------- */
+
+.aiplat-Fold {
+  padding-block: 4px;
+}
+
+.aiplat-Fold[data-open="true"] {
+  padding-bottom: 12px;
+}
+
+.aiplat-Fold-head {
+  display: flex;
+  align-items: center;
+  gap: 6px;
+  width: calc(100% + 2 * var(--aiplat-gap));
+  margin: 0 calc(-1 * var(--aiplat-gap));
+  padding: 6px var(--aiplat-gap);
+  border: none;
+  background: none;
+  color: inherit;
+  font: inherit;
+  text-align: start;
+  cursor: pointer;
+}
+
+.aiplat-Fold-head:hover,
+.aiplat-Prompt:hover,
+.aiplat-Planned > button:hover {
+  background: var(--jp-layout-color2);
+}
+
+.aiplat-Fold-mark {
+  flex: none;
+  color: var(--aiplat-quiet);
+}
+
+.aiplat-Fold[data-open="true"] .aiplat-Fold-mark {
+  transform: rotate(90deg);
+}
+
+.aiplat-Input {
+  box-sizing: border-box;
+  width: 100%;
+  margin: 2px 0 8px;
+  padding: 4px 8px;
+  border: var(--jp-border-width) solid var(--jp-border-color1);
+  border-radius: var(--aiplat-radius);
+  background: var(--jp-layout-color0);
+  color: var(--jp-ui-font-color0);
+  font: inherit;
+}
+
+.aiplat-Input::placeholder {
+  color: var(--aiplat-quiet);
+  opacity: 1;
+}
+
+.aiplat-Prompts,
+.aiplat-Plan {
+  margin: 0 calc(-1 * var(--aiplat-gap)) 8px;
+}
+
+.aiplat-Prompt,
+.aiplat-Planned > button {
+  width: 100%;
+  padding: 4px var(--aiplat-gap);
+  border: none;
+  background: none;
+  color: inherit;
+  font: inherit;
+  text-align: start;
+  cursor: pointer;
+}
+
+.aiplat-Prompt {
+  display: flex;
+  align-items: baseline;
+  justify-content: space-between;
+  gap: 8px;
+}
+
+.aiplat-Prompt > .aiplat-note {
+  display: inline-flex;
+  flex: none;
+  gap: 4px;
+}
+
+.aiplat-Prompt-name {
+  overflow: hidden;
+  color: var(--jp-ui-font-color0);
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
+
+.aiplat-Prompt[aria-expanded="true"] .aiplat-Prompt-name {
+  font-weight: 600;
+}
+
+.aiplat-Prompt-preview {
+  padding: 2px var(--aiplat-gap) 10px;
+}
+
+.aiplat-Prompt-preview p {
+  margin: 0 0 6px;
+}
+
+.aiplat-Prompt-preview pre {
+  max-height: 220px;
+  margin: 0 0 8px;
+  padding: 8px 10px;
+  border: var(--aiplat-line);
+  border-radius: var(--aiplat-radius);
+  background: color-mix(in srgb, var(--jp-layout-color2) 45%, var(--jp-layout-color0));
+  color: var(--jp-content-font-color1);
+  font-family: var(--jp-code-font-family);
+  font-size: var(--jp-code-font-size);
+  line-height: 1.45;
+  white-space: pre-wrap;
+  overflow: auto;
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Prompt-preview pre[data-role="system"] {
+  border-inline-start: 3px solid var(--jp-border-color1);
+}
+
+.aiplat-Button:disabled {
+  opacity: 0.6;
+  cursor: default;
+}
+
+.aiplat-Evalset + .aiplat-Evalset {
+  margin-top: 10px;
+}
+
+.aiplat-Plan-total {
+  margin: 2px 0 8px;
+}
+
+.aiplat-Plan-total strong {
+  color: var(--jp-ui-font-color0);
+  font-variant-numeric: tabular-nums;
+}
+
+.aiplat-Planned > button {
+  display: grid;
+  grid-template-columns: auto minmax(0, 1fr) auto;
+  column-gap: 8px;
+  align-items: baseline;
+}
+
+.aiplat-Planned[data-chosen="true"] > button {
+  background: color-mix(in srgb, var(--jp-brand-color1) 10%, transparent);
+  box-shadow: inset 3px 0 var(--jp-brand-color1);
+}
+
+.aiplat-Planned-number {
+  min-width: 1.6em;
+  color: var(--aiplat-quiet);
+  font-variant-numeric: tabular-nums;
+  text-align: end;
+}
+
+.aiplat-Planned-title {
+  overflow: hidden;
+  color: var(--jp-ui-font-color0);
+  text-overflow: ellipsis;
+  white-space: nowrap;
+}
+
+.aiplat-Planned-said {
+  grid-column: 2 / -1;
+  color: var(--aiplat-bad-text);
+  font-size: var(--jp-ui-font-size0);
+  overflow-wrap: anywhere;
+}
+
+.aiplat-Tag[data-state="replay"] {
+  border-color: color-mix(in srgb, var(--aiplat-ok) 60%, transparent);
+}
+
+.aiplat-Tag[data-state="refused"],
+.aiplat-Tag[data-state="error"] {
+  border-color: var(--aiplat-bad);
+  color: var(--aiplat-bad-text);
+}
+
+.aiplat-Underway {
+  display: grid;
+  grid-template-columns: 14px minmax(0, 1fr) auto;
+  column-gap: 8px;
+  align-items: center;
+  padding: 3px 0;
+}
+
+.aiplat-Underway .aiplat-Button {
+  grid-row: span 2;
+  padding-block: 1px;
+}
+
+.aiplat-Underway .aiplat-Call-facts {
+  grid-column: 2;
+}
+
+.aiplat-Underway .aiplat-Mark svg {
+  animation: aiplat-turn 1.2s linear infinite;
+}
+
+.aiplat-Underway[data-waits="true"] .aiplat-Mark svg {
+  animation: none;
+}
+
+@keyframes aiplat-turn {
+  to {
+    transform: rotate(1turn);
+  }
+}
+
+@media (prefers-reduced-motion: reduce) {
+  .aiplat-Underway .aiplat-Mark svg {
+    animation: none;
+  }
+}
+
+/* --- the cell ---------------------------------------------------------------------------------------------------------- */
+
+.aiplat-CellButtons {
+  display: inline-flex;
+  align-items: center;
+  gap: 1px;
+  margin-inline-end: 4px;
+  padding-inline-end: 5px;
+  border-inline-end: var(--aiplat-line);
+}
+
+.aiplat-CellButtons button {
+  padding: 1px 6px;
+  border: none;
+  border-radius: 3px;
+  background: none;
+  color: var(--jp-ui-font-color1);
+  font-family: var(--jp-ui-font-family);
+  font-size: var(--jp-ui-font-size0);
+  line-height: 20px;
+  cursor: pointer;
+}
+
+.aiplat-CellButtons button:hover {
+  background: var(--jp-layout-color2);
+}
+
+.aiplat-CellButtons button:focus-visible {
+  outline: 2px solid var(--jp-brand-color1);
+  outline-offset: -1px;
+}
+
+.aiplat-Variable {
+  border-radius: 3px;
+  background: color-mix(in srgb, var(--jp-brand-color1) 12%, transparent);
+  box-shadow: 0 0 0 1px color-mix(in srgb, var(--jp-brand-color1) 25%, transparent);
+}
+
+/* A forecast wraps rather than widen its column. */
+.aiplat-Spend .aiplat-note {
+  contain: inline-size;
+}
+`,""]),r.d(t,{},{A:n})},314(a){a.exports=function(a){var t=[];return t.toString=function(){return this.map(function(t){var r="",e=void 0!==t[5];return t[4]&&(r+="@supports (".concat(t[4],") {")),t[2]&&(r+="@media ".concat(t[2]," {")),e&&(r+="@layer".concat(t[5].length>0?" ".concat(t[5]):""," {")),r+=a(t),e&&(r+="}"),t[2]&&(r+="}"),t[4]&&(r+="}"),r}).join("")},t.i=function(a,r,e,i,o){"string"==typeof a&&(a=[[null,a,void 0]]);var n={};if(e)for(var l=0;l<this.length;l++){var p=this[l][0];null!=p&&(n[p]=!0)}for(var d=0;d<a.length;d++){var s=[].concat(a[d]);e&&n[s[0]]||(void 0!==o&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=o),r&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=r),i&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=i):s[4]="".concat(i)),t.push(s))}},t}},601(a){a.exports=function(a){return a[1]}},72(a){var t=[];function r(a){for(var r=-1,e=0;e<t.length;e++)if(t[e].identifier===a){r=e;break}return r}function e(a,e){for(var i={},o=[],n=0;n<a.length;n++){var l=a[n],p=e.base?l[0]+e.base:l[0],d=i[p]||0,s="".concat(p," ").concat(d);i[p]=d+1;var c=r(s),u={css:l[1],media:l[2],sourceMap:l[3],supports:l[4],layer:l[5]};if(-1!==c)t[c].references++,t[c].updater(u);else{var f=function(a,t){var r=t.domAPI(t);return r.update(a),function(t){t?(t.css!==a.css||t.media!==a.media||t.sourceMap!==a.sourceMap||t.supports!==a.supports||t.layer!==a.layer)&&r.update(a=t):r.remove()}}(u,e);e.byIndex=n,t.splice(n,0,{identifier:s,updater:f,references:1})}o.push(s)}return o}a.exports=function(a,i){var o=e(a=a||[],i=i||{});return function(a){a=a||[];for(var n=0;n<o.length;n++){var l=r(o[n]);t[l].references--}for(var p=e(a,i),d=0;d<o.length;d++){var s=r(o[d]);0===t[s].references&&(t[s].updater(),t.splice(s,1))}o=p}}},659(a){var t={};a.exports=function(a,r){var e=function(a){if(void 0===t[a]){var r=document.querySelector(a);if(window.HTMLIFrameElement&&r instanceof window.HTMLIFrameElement)try{r=r.contentDocument.head}catch(a){r=null}t[a]=r}return t[a]}(a);if(!e)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");e.appendChild(r)}},540(a){a.exports=function(a){var t=document.createElement("style");return a.setAttributes(t,a.attributes),a.insert(t,a.options),t}},56(a,t,r){a.exports=function(a){var t=r.nc;t&&a.setAttribute("nonce",t)}},825(a){a.exports=function(a){if("u"<typeof document)return{update:function(){},remove:function(){}};var t=a.insertStyleElement(a);return{update:function(r){var e,i,o;e="",r.supports&&(e+="@supports (".concat(r.supports,") {")),r.media&&(e+="@media ".concat(r.media," {")),(i=void 0!==r.layer)&&(e+="@layer".concat(r.layer.length>0?" ".concat(r.layer):""," {")),e+=r.css,i&&(e+="}"),r.media&&(e+="}"),r.supports&&(e+="}"),(o=r.sourceMap)&&"u">typeof btoa&&(e+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(o))))," */")),a.styleTagTransform(e,t,a.options)},remove:function(){var a;null===(a=t).parentNode||a.parentNode.removeChild(a)}}}},113(a){a.exports=function(a,t){if(t.styleSheet)t.styleSheet.cssText=a;else{for(;t.firstChild;)t.removeChild(t.firstChild);t.appendChild(document.createTextNode(a))}}},579(a,t,r){var e=r(72),i=r.n(e),o=r(825),n=r.n(o),l=r(659),p=r.n(l),d=r(56),s=r.n(d),c=r(540),u=r.n(c),f=r(113),b=r.n(f),m=r(475),v={};v.styleTagTransform=b(),v.setAttributes=s(),v.insert=p().bind(null,"head"),v.domAPI=n(),v.insertStyleElement=u(),i()(m.A,v),m.A&&m.A.locals&&m.A.locals}}]);
