@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, UsageError
+from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.replays import check_answer, facts_of, question_of_row
 from aiplat_lab.core.types import Attribution, Json
@@ -154,7 +154,7 @@ async def clear(door: Door, request: web.Request, caller: Caller) -> web.StreamR
     check_fields(body, _WHO)
     who, notebook = _who(door, caller, body), str(body.get("notebook") or "")
     if not notebook and not caller.owner:
-        raise AuthRefused("a virtual key clears one notebook at a time; name it", policy="auth", denied=True)
+        raise UsageError("a virtual key clears one notebook at a time: give its path in 'notebook'")
     team = who.team if caller.key is not None else ""
     until = await door.read(lambda: door.gateway.replay.clear(team=team, notebook=notebook))
     return json_reply({"notebook": notebook, "team": team, "until": until.isoformat()})

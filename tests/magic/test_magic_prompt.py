@@ -69,7 +69,7 @@ def test_the_text_of_the_cell_is_the_one_required_variable(lab: Lab, saved: str)
     for kind in ("text/plain", "text/html", "text/markdown"):
         assert f"echo · {saved}@1.0.0 · " in output["data"][kind]
     assert lab.shell.user_ns["answer"].request.attribution.prompt_version == "1.0.0"
-    assert "aiplat" not in lab.run("%%ai --fresh\nhi").outputs[0]["metadata"]
+    assert "prompt_name" not in lab.run("%%ai --fresh\nhi").outputs[0]["metadata"]["aiplat"]
 
 
 def test_names_and_values_in_yaml_and_json(lab: Lab, saved: str, many: str) -> None:
