@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiplat_lab.core.errors import AuthRefused, UsageError
+from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.ids import is_id
 from aiplat_lab.core.replays import check_answer, facts_of, question_of_row
 from aiplat_lab.core.types import Attribution, Json
@@ -65,7 +65,7 @@ def _looked(door: Door, entry: Entry | None, why: str) -> dict[str, Any]:  # Any
         there = door.ledger.payload(str(entry.facts["response_hash"])) is not None
     else:
         rows = door.ledger.view_rows("answer", {"call_id": entry.call_id})
-        there = bool(rows) and rows[0].get("document") is not None
+        there = bool(rows) and door.ledger.payload(rows[0]["response_hash"]) is not None
     about = {"call_id": entry.call_id, "asked_at": entry.asked_at.isoformat(), "source": entry.source}
     return {"known": there, "why": "" if there else "its answer was erased", **about}
 
@@ -95,11 +95,8 @@ def _answers(door: Door, caller: Caller, ids: list[str], notebook: str) -> list[
 
 def _answer(door: Door, entry: Entry, row: Mapping[str, Any] | None, model: str) -> dict[str, Any] | None:  # Any: JSON, a row's values
     """One answer of a bundle; None where its text was erased."""
-    if entry.facts is not None:
-        body = door.ledger.payload(str(entry.facts["response_hash"]))
-        facts, document = dict(entry.facts), body.decode() if body is not None else None
-    else:
-        facts, document = (plain(facts_of(row)), row["document"]) if row is not None else ({}, None)
+    facts = dict(entry.facts) if entry.facts is not None else plain(facts_of(row)) if row is not None else {}
+    document = door.ledger.payload(str(facts["response_hash"])) if facts else None
     if document is None:
         return None
     return {
@@ -110,7 +107,7 @@ def _answer(door: Door, entry: Entry, row: Mapping[str, Any] | None, model: str)
         "asked_at": entry.asked_at.isoformat(),
         "response_hash": facts["response_hash"],
         "facts": facts,
-        "document": document,
+        "document": document.decode(),
     }
 
 
@@ -157,7 +154,7 @@ async def clear(door: Door, request: web.Request, caller: Caller) -> web.StreamR
     check_fields(body, _WHO)
     who, notebook = _who(door, caller, body), str(body.get("notebook") or "")
     if not notebook and not caller.owner:
-        raise AuthRefused("a virtual key clears one notebook at a time; name it", policy="auth", denied=True)
+        raise UsageError("a virtual key clears one notebook at a time: give its path in 'notebook'")
     team = who.team if caller.key is not None else ""
     until = await door.read(lambda: door.gateway.replay.clear(team=team, notebook=notebook))
     return json_reply({"notebook": notebook, "team": team, "until": until.isoformat()})

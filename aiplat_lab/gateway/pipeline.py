@@ -69,7 +69,6 @@ class Gateway:
         """The cache."""
         self.cache.embed = embedder(self.handle, settings.cache.semantic_model)
         self.replay = next(policy for policy in self._policies if isinstance(policy, Replay))
-        """What is given again whenever it is asked again."""
         self._prompts = next(policy for policy in self._policies if isinstance(policy, Prompts))
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)

@@ -458,7 +458,8 @@ class _Asked(NamedTuple):
 
 def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
     """A cell whose text is the prompt."""
-    prompt = interpolate(body.strip("\n").rstrip(), names, strict=here.headless, lenient=options.lenient)
+    values: dict[str, str] = {}
+    prompt = interpolate(body.strip("\n").rstrip(), names, strict=here.headless, lenient=options.lenient, values=values)
     form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
     text = f"{prompt.text}\n\n{form}" if form else prompt.text
     request = Request(
@@ -467,7 +468,7 @@ def _of_text(session: Session, options: Options, here: Place, body: str, names: 
         settings=dict(options.settings),
         attribution=attribution(session, options, here),
     )
-    return _Asked(request, prompt.warnings, prompt.values)
+    return _Asked(request, prompt.warnings, values)
 
 
 def _of_prompt(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: as in `_of_text`

@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiplat_lab.core.errors import UsageError, did_you_mean
-from aiplat_lab.core.notebooks import read_cells
+from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
+from aiplat_lab.core.notebooks import AiCell, read_cells
 from aiplat_lab.core.place import notebook
-from aiplat_lab.magic import _replay, _show
+from aiplat_lab.magic import _cell, _replay, _show
+from aiplat_lab.magic._interpolate import interpolate
+from aiplat_lab.magic._options import parse
 
 if TYPE_CHECKING:
+    from aiplat_lab.magic._cell import Session
     from aiplat_lab.magic._magics import AiMagics
 
 _USAGE = "write %ai replay status, export, import or clear"
@@ -41,9 +44,26 @@ def _status(magics: AiMagics, words: Sequence[str]) -> None:
     session = magics.session()
     file = _file(magics, words, "replay status")
     path = notebook(session.shell, session.environment)
-    rows = replays.status_of(read_cells(file), session.client, notebook=path, values=partial(_replay.values_now, session))
+    rows = replays.status_of(read_cells(file), session.client, notebook=path, values=partial(_values, session))
     said = [{name: row[name] for name in ("cell", "title", "state", "why")} for row in rows]
     _show.rows(magics, said, "As the notebook was saved last. Replayable cells cost nothing on Restart and Run All.")
+
+
+def _values(session: Session, cell: AiCell) -> dict[str, str]:
+    """What goes into a cell's prompt now, by reference or by the saved prompt's variable; what cannot be read is left out."""
+    names = _cell.variables(session.shell)
+    values: dict[str, str] = {}
+    try:
+        options = parse(cell.line)
+        if not options.prompt:
+            interpolate(cell.body.strip("\n").rstrip(), names, lenient=True, values=values)
+            return values
+        from aiplat_lab.magic._saved import prompted  # brings the template engine, as in `_cell`
+
+        asked = prompted(options.prompt, cell.body, names, session.client, strict=False, lenient=True)
+        return {name: _replay.written(value) for name, value in asked.values.items()}
+    except AiplatError:
+        return values
 
 
 def _export(magics: AiMagics, words: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from operator import getitem
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from aiplat_lab.core.errors import AiplatError, PromptError, did_you_mean, redact, shorten
@@ -45,8 +45,6 @@ class Prompt(NamedTuple):
     text: str
     warnings: tuple[str, ...]
     """What looks like a variable and is none, each in one sentence."""
-    values: Mapping[str, str] = MappingProxyType({})
-    """What each reference was replaced with, by the reference as it was typed."""
 
 
 @dataclass(slots=True)
@@ -194,7 +192,9 @@ class _Pass:
         self.missing.append(f"{found[0]} is not a variable of this notebook.{near}")
 
 
-def interpolate(text: str, names: Mapping[str, Any], *, strict: bool = False, lenient: bool = False) -> Prompt:
+def interpolate(
+    text: str, names: Mapping[str, Any], *, strict: bool = False, lenient: bool = False, values: dict[str, str] | None = None
+) -> Prompt:
     """`text` with its references replaced by the values of `names`, in one pass.
 
     Args:
@@ -202,6 +202,7 @@ def interpolate(text: str, names: Mapping[str, Any], *, strict: bool = False, le
         names: the notebook's variables.
         strict: whether a plausible name that does not exist is an error instead of a warning.
         lenient: whether such a name is sent as it stands without a word.
+        values: takes what each reference was replaced with, by the reference as it was typed.
 
     Raises:
         PromptError: such a name under `strict`; a private attribute or the environment; a value that cannot be read or written
@@ -212,7 +213,9 @@ def interpolate(text: str, names: Mapping[str, Any], *, strict: bool = False, le
     code = tuple(found.span() for found in _CODE.finditer(text)) if "`" in text or "~~~" in text else ()
     one = _Pass(text, names, code)
     one.run()
-    return Prompt("".join(one.pieces), _warnings(one, strict=strict, lenient=lenient), one.values)
+    if values is not None:
+        values.update(one.values)
+    return Prompt("".join(one.pieces), _warnings(one, strict=strict, lenient=lenient))
 
 
 def _warnings(one: _Pass, *, strict: bool, lenient: bool) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
+from aiplat_lab.core.errors import UsageError, did_you_mean
 from aiplat_lab.core.replays import SUFFIX, beside, question_of, source_hash, value_hash
 from aiplat_lab.core.types import ReplayMode, Request, canonical_json
 
@@ -131,19 +131,3 @@ def depends(
 def written(value: Any) -> str:  # Any: the user's values
     """A value as its hash is taken of."""
     return value if isinstance(value, str) else canonical_json(value).decode()
-
-
-def values_now(session: Session, reference: str) -> str | None:
-    """What a reference such as `{mail}`, or the variable of a saved prompt, stands for now; None where it is not there."""
-    from aiplat_lab.magic._interpolate import as_value, interpolate, is_value, variables
-
-    names = variables(session.shell)
-    try:
-        if not reference.startswith("{"):
-            if reference not in names or not is_value(names[reference]):
-                return None
-            return written(as_value(names[reference], text=True))
-        found = interpolate(reference, names)
-    except AiplatError:
-        return None
-    return None if found.warnings else found.text

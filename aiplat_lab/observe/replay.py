@@ -26,8 +26,8 @@ from aiplat_lab.core.types import Json
 
 __all__ = ["Exported", "aclear", "aexport", "aload", "astatus", "clear", "export", "load", "status", "status_of"]
 
-Values = Callable[[str], str | None]
-"""Gives what a reference such as `{mail}` stands for now, or None where that is not known."""
+Values = Callable[[AiCell], Mapping[str, str]]
+"""Gives what goes into a cell's prompt now, by reference such as `{mail}`, as far as it is known."""
 _AT_ONCE = 1_000
 _AT_ONCE_BYTES = 4_000_000
 _MOST_TITLE = 60
@@ -112,8 +112,9 @@ def _changes(
     notes: list[str] = []
     if depends.get("source") and depends["source"] != source_hash(cell.line, cell.body):
         changed.append("its text or its options changed")
+    known = values(cell) if values is not None and depends.get("values") else {}
     for reference, digest in (depends.get("values") or {}).items():
-        now = values(reference) if values is not None else None
+        now = known.get(reference)
         if now is None:
             notes.append(f"{reference} was not compared")
         elif value_hash(str(depends.get("salt") or ""), now) != digest:

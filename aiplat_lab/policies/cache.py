@@ -266,10 +266,10 @@ class Cache:
         """Keeps an answer in memory, in place of the ones that were longest unused; a very large one stays in the ledger."""
         entry = self._index.get(key)
         most = self._settings.max_mb * _MEGABYTE
-        if entry is None or _size_bytes(answer) > most:
+        if entry is None or size_bytes(answer) > most:
             return
         self._forget(key)
-        entry.response, entry.size_bytes = answer, _size_bytes(answer)
+        entry.response, entry.size_bytes = answer, size_bytes(answer)
         self._kept[key] = None
         self._kept_bytes += entry.size_bytes
         while self._kept_bytes > most and self._kept:
@@ -326,7 +326,7 @@ def _time_s(call: Call) -> float:
     return max(0.0, min(longest, call.request.timeout_s - spent_s))
 
 
-def _size_bytes(answer: Response) -> int:
+def size_bytes(answer: Response) -> int:
     """About what an answer takes in memory."""
     vectors = 32 * sum(len(vector) for vector in answer.embeddings)
     return (

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from threading import Lock
 from typing import Any, NamedTuple
 
 from aiplat_lab.core.documents import read_response
@@ -22,12 +23,15 @@ from aiplat_lab.core.replays import question_of
 from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Call, Clock, Deployment, Json, ReplayMode, Request, Response, utc_now
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies.cache import more_than_text
+from aiplat_lab.policies.cache import more_than_text, size_bytes
 
 KIND = "replay_answer"
 """The record that a call's answer may be given again."""
 CLEARED = "replay_cleared"
 _MAX_ENTRIES = 200_000
+_AHEAD = 64
+"""So many answers are read at once: what was asked after a question is likely to be asked after it again."""
+_MEGABYTE = 1_000_000
 _KEPT_FLAGS = frozenset({"no_finish_reason", "no_usage"})
 _ZERO = Decimal(0)
 
@@ -50,6 +54,8 @@ class Entry:
     """The virtual key that took it in out of a bundle."""
     source: str = ""
     """The notebook whose bundle it came from; empty for an answer of this ledger."""
+    place: int = 0
+    """Its place in the order in which answers became known."""
     facts: Mapping[str, Json] | None = None
     """What the row of a call would say of it, for an answer out of a bundle."""
 
@@ -93,7 +99,11 @@ class Replay:
         self._by_question: OrderedDict[tuple[str, str], Entry] = OrderedDict()
         self._bundled: OrderedDict[tuple[str, str, str], Entry] = OrderedDict()
         self._cleared: dict[tuple[str, str], datetime] = {}
+        self._order: list[Entry] = []
+        self._memory = Kept(settings.cache.max_mb * _MEGABYTE)
+        self._erased = 0
         self._fold()
+        ledger.watch(("payload_erased",), self._forget)
 
     async def before(self, call: Call) -> None:
         """Sets the call's response where it was answered before."""
@@ -236,7 +246,7 @@ class Replay:
             asked.cleared = (self._team(who.team), asked.question, asked.target) in self._own
             return look, None
         try:
-            answer = await asyncio.to_thread(self._read, entry)
+            answer = self._memory.get(entry.call_id, self._erased) or await asyncio.to_thread(self._read, entry)
         except (LedgerError, ValueError, KeyError, TypeError, AttributeError):  # a damaged payload can hold anything
             call.flags.append("replay_not_read")
             return Look(entry, "its answer cannot be read"), None
@@ -248,14 +258,30 @@ class Replay:
         return look, answer
 
     def _read(self, entry: Entry) -> Response | None:
-        """The recorded answer, or None when its payload was erased."""
-        if entry.facts is not None:
-            document = self._ledger.payload(str(entry.facts["response_hash"]))
-            return read_response(entry.facts, document) if document is not None else None
-        for row in self._ledger.view_rows("answer", {"call_id": entry.call_id}):
-            if row.get("document") is not None:
-                return read_response(row, row["document"].encode())
-        return None
+        """The recorded answer, or None when its payload was erased; those that were asked after it are read too, and kept in memory."""
+        erased = self._erased
+        ahead = [one for one in self._order[entry.place : entry.place + _AHEAD] if one.call_id not in self._memory]
+        own = [one.call_id for one in (entry, *ahead) if one.facts is None]
+        rows = {str(row["call_id"]): row for row in self._ledger.view_rows("answer", {"call_id": own})} if own else {}
+        found = None
+        for one in dict.fromkeys([entry.call_id, *(one.call_id for one in ahead)]):
+            facts = rows.get(one) or next((each.facts for each in (entry, *ahead) if each.call_id == one), None)
+            document = self._ledger.payload(str(facts["response_hash"])) if facts else None
+            if facts is None or document is None:
+                continue
+            try:
+                answer = read_response(facts, document)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                if one == entry.call_id:
+                    raise
+                continue
+            self._memory.put(one, answer, erased)
+            found = answer if one == entry.call_id else found
+        return found
+
+    def _forget(self, kind: str, row: Mapping[str, Any]) -> None:  # Any: JSON
+        """Whichever thread tells, what is in memory counts no more: the ledger says what is left."""
+        self._erased += 1
 
     def _give(self, call: Call, answer: Response, entry: Entry) -> None:
         call.response = replace(answer, flags=tuple(flag for flag in answer.flags if flag in _KEPT_FLAGS))
@@ -325,13 +351,51 @@ class Replay:
             kept_at=kept_at,
             holder=self._holder(str(row.get("holder") or "")),
             source=str(row.get("source") or ""),
+            place=len(self._order),
             facts=read_facts(facts) if facts else None,
         )
+        self._order.append(entry)
         if entry.facts is not None:
             _put(self._bundled, (entry.team, entry.holder, entry.question), entry)
         else:
             _put(self._own, (entry.team, entry.question, entry.target), entry)
             _put(self._by_question, (entry.team, entry.question), entry)
+
+
+class Kept:
+    """Answers in memory, by call, up to so many bytes; each counts until the next erasure."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._bytes = 0
+        self._lock = Lock()
+        self._answers: OrderedDict[str, tuple[Response, int, int]] = OrderedDict()
+
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._answers
+
+    def get(self, call_id: str, erased: int) -> Response | None:
+        """The answer, unless there was an erasure since it was read."""
+        with self._lock:
+            found = self._answers.get(call_id)
+            if found is not None and found[1] != erased:
+                self._drop(call_id)
+                return None
+            return found[0] if found is not None else None
+
+    def put(self, call_id: str, answer: Response, erased: int) -> None:
+        """Keeps an answer, in the place of the oldest ones."""
+        size = size_bytes(answer)
+        with self._lock:
+            self._drop(call_id)
+            self._answers[call_id] = (answer, erased, size)
+            self._bytes += size
+            while self._bytes > self._most and self._answers:
+                self._drop(next(iter(self._answers)))
+
+    def _drop(self, call_id: str) -> None:
+        gone = self._answers.pop(call_id, None)
+        self._bytes -= gone[2] if gone is not None else 0
 
 
 def read_facts(facts: Any) -> Mapping[str, Json]:  # Any: JSON, or its text

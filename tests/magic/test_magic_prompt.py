@@ -64,11 +64,12 @@ def test_the_text_of_the_cell_is_the_one_required_variable(lab: Lab, saved: str)
     row = lab.row(call["call_id"])
     assert (row["prompt_name"], row["prompt_version"], row["surface"]) == (saved, "1.0.0", "magic")
     output = ran.outputs[0]
-    assert output["metadata"]["aiplat"] == {"prompt_name": saved, "prompt_version": "1.0.0"}
+    about = output["metadata"]["aiplat"]
+    assert (about["prompt_name"], about["prompt_version"], about["call_id"]) == (saved, "1.0.0", call["call_id"])
     for kind in ("text/plain", "text/html", "text/markdown"):
         assert f"echo · {saved}@1.0.0 · " in output["data"][kind]
     assert lab.shell.user_ns["answer"].request.attribution.prompt_version == "1.0.0"
-    assert "aiplat" not in lab.run("%%ai --fresh\nhi").outputs[0]["metadata"]
+    assert "prompt_name" not in lab.run("%%ai --fresh\nhi").outputs[0]["metadata"]["aiplat"]
 
 
 def test_names_and_values_in_yaml_and_json(lab: Lab, saved: str, many: str) -> None:

@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from magickit import CANARY, MIME, Lab, make_shell
 from notebookkit import run_all
 
-from aiplat_lab import replay
+from aiplat_lab import prompts, replay
 from aiplat_lab.client import connect
 from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.replays import pack, unpack
@@ -25,6 +25,15 @@ CELLS = [
     '%%ai echo -f json --stream\n{"answer": [1, 2]}',
     "print('no question')",
 ]
+
+DESK = """---
+name: desk
+variables:
+  mail: {{type: string, required: true}}
+  tone: {{type: string, required: true}}
+---
+Answer {{{{ mail }}}} in this tone{more}: {{{{ tone }}}}
+"""
 
 
 @pytest.fixture
@@ -116,6 +125,20 @@ def test_stale_answers_are_found_with_their_reason(lab: Lab, report: Path) -> No
     lab.run("del mail")
     [row, _] = replay.status(report, client=lab.client)
     assert (row["cell"], row["state"]) == (2, "stale")
+
+
+def test_a_saved_prompt_that_moved_on_makes_its_answer_stale(lab: Lab, report: Path) -> None:
+    prompts.save(DESK.format(more=""), client=lab.client)
+    cells = ["mail = 'I was charged twice'", "%%ai echo --prompt desk\ntone: kindly"]
+    run_all(lab, report, cells)
+    assert "replayable" in states(lab)[0] and "compared" not in states(lab)[0]
+    lab.run("tone = 'a variable that the cell does not use'")
+    lab.run("mail = 'Another'")
+    assert "stale the value of mail changed" in states(lab)[0]
+    lab.run(cells[0])
+    prompts.save(DESK.format(more=", please"), client=lab.client)
+    assert "stale desk was version 1.0.0, and is" in states(lab)[0]
+    assert "desk was version 1.0.0" in replay.status(report, client=lab.client)[0]["why"]
 
 
 def test_the_ledger_without_the_answer_says_so(lab: Lab, report: Path) -> None:

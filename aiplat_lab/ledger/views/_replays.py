@@ -8,9 +8,8 @@ from aiplat_lab.ledger.views._view import CALL_FILTERS, View
 
 VIEWS: Mapping[str, View] = {
     "answer": View(
-        "Answered calls with the document of their answer (`document` is empty where it was erased), newest first: every column of "
-        "`calls` but those of the chain.",
-        "SELECT * EXCLUDE (call_id, link, seq, hash), call_id::VARCHAR AS call_id, payload(response_hash) AS document FROM calls "
+        "Answered calls, newest first: every column of `calls` but those of the chain.",
+        "SELECT * EXCLUDE (call_id, link, seq, hash), call_id::VARCHAR AS call_id FROM calls "
         "WHERE status = 'ok' AND request_hash IS NOT NULL AND response_hash IS NOT NULL ORDER BY started_at DESC, seq DESC",
         limit=10_000,
         whole=False,
