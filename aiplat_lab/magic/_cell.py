@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import Client, connect
-from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, UsageError
+from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, GatewayUnavailable, UsageError
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
@@ -139,16 +139,29 @@ class Cell:
         return reply
 
     def _fail(self, error: AiplatError, status: Status) -> None:
-        """Shows what had come, and the call's id, where a call was begun."""
+        """Shows what had come, what the ledger knows of it, and the call's id, where a call was begun."""
         text = self._live.text()
         if not text and not error.call_id:
             return
         if error.call_id:
             self.request = replace(self.request, call_id=error.call_id)
-        self._end(bundle(self._answer(text, status, error=error)))
+        try:
+            # A gateway that has gone is not asked; the cell is not held up for it.
+            row = None if isinstance(error, GatewayUnavailable) else self.session.client.ended(self.request.call_id)
+        except KeyboardInterrupt:
+            row = None
+        self._end(bundle(self._answer(text, status, error=error, row=row)))
 
-    def _answer(self, text: str, status: Status, *, response: Response | None = None, error: AiplatError | None = None) -> Answer:
-        currency, rate = self.session.money() if response is not None else ("USD", Decimal(1))
+    def _answer(
+        self,
+        text: str,
+        status: Status,
+        *,
+        response: Response | None = None,
+        error: AiplatError | None = None,
+        row: Mapping[str, Any] | None = None,  # Any: a row's values
+    ) -> Answer:
+        currency, rate = self.session.money() if response is not None or row is not None else ("USD", Decimal(1))
         return Answer(
             request=self.request,
             text=text,
@@ -156,6 +169,7 @@ class Cell:
             status=status,
             response=response,
             error=error,
+            row=row,
             currency=currency,
             usd_rate=rate,
         )
