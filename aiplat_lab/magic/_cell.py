@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -145,12 +148,10 @@ class Cell:
             return
         if error.call_id:
             self.request = replace(self.request, call_id=error.call_id)
-        try:
+        with _uninterrupted():
             # A gateway that has gone is not asked; the cell is not held up for it.
             row = None if isinstance(error, GatewayUnavailable) else self.session.client.ended(self.request.call_id)
-        except KeyboardInterrupt:
-            row = None
-        self._end(bundle(self._answer(text, status, error=error, row=row)))
+            self._end(bundle(self._answer(text, status, error=error, row=row)))
 
     def _answer(
         self,
@@ -189,6 +190,19 @@ class Cell:
 
     def _partial(self, text: str) -> Bundle:
         return partial(self._answer(text, "running"))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds off a second interrupt while what is kept of a call is shown: an impatient person loses nothing by it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
 
 
 def run(magics: AiMagics, line: str, body: str) -> None:

@@ -167,7 +167,7 @@ class _Pass:
         if ":" in item:
             begin, _, end = item.partition(":")
             return slice(int(begin) if begin else None, int(end) if end else None)
-        if isinstance(value, Mapping) and _guarded(item, lambda: item in value):
+        if _guarded(item, lambda: isinstance(value, Mapping) and item in value):
             return item
         return self.names.get(item, item)
 
@@ -278,8 +278,8 @@ def hold(text: str, names: Mapping[str, Any], *, strict: bool = False, lenient: 
 
 
 def is_value(value: Any) -> bool:  # Any: the user's values
-    """Whether a variable of the notebook can stand in a prompt: no module, class or function."""
-    return not isinstance(value, ModuleType | FunctionType | BuiltinFunctionType | type)
+    """Whether a variable of the notebook can stand in a prompt: no module, class or function. Its type alone is asked."""
+    return not issubclass(type(value), ModuleType | FunctionType | BuiltinFunctionType | type)
 
 
 def as_value(value: Any, *, text: bool) -> Any:  # Any: the user's values
@@ -349,7 +349,7 @@ def _as_text(value: Any, conversion: str | None, spec: str | None, written: str)
 
 
 def _kind(value: Any) -> str:  # Any: the user's values
-    return "module" if isinstance(value, ModuleType) else "class" if isinstance(value, type) else "function"
+    return "module" if issubclass(type(value), ModuleType) else "class" if issubclass(type(value), type) else "function"
 
 
 def _refuse_environment(value: Any, written: str) -> None:  # Any: the user's values
@@ -366,6 +366,6 @@ def _guarded(written: str, read: Callable[[], Any]) -> Any:  # Any: the user's v
         return read()
     except AiplatError:
         raise
-    except Exception as error:  # a value's own code runs here and may raise anything; the person reads it as one line
+    except (Exception, SystemExit) as error:  # a value's own code runs here and may raise anything; the person reads it as one line
         said = "".join(traceback.format_exception_only(error)).strip()
         raise PromptError(f"{written} cannot be read, and nothing was sent: {redact(shorten(said, 300))}") from None
