@@ -30,10 +30,13 @@ _FORMAT = re.compile(r"(?:.?[<>=^])?[+-]?z?#?0?\d*[_,]?(?:\.\d+)?[bcdeEfFgGnosxX
 _TELLING = re.compile(r"[.,%<>^=]|\d{2}")
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?(?:\[[^\[\]\n]{0,80}\])?|\{")
 _LATEX_SUBSCRIPT = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]_\{\w{1,2}\}")
+_MATH = re.compile(r"(?<![\\$\w])\$(?=[^\s$])[^$\n]{1,300}(?<=[^\s$\\])\$(?![\d$])")
 _CODE = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?(?:^(?P=fence)|\Z)|(?P<ticks>`+)[^`\n]+(?P=ticks)", re.MULTILINE | re.DOTALL)
 _ESCAPED_OBJECT = re.compile(r'\{\{\s*(?:"|\}\})')
 _BREAKS = frozenset({"\\n", "\\t", "\\r"})
 _LATEX_SPAN = 2000
+_MOST_CHARACTERS = 4_000_000
+"""Of one value; more than the longest context of a model takes."""
 _SHORT, _TYPO = 3, 0.75
 _CONVERSIONS: Mapping[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}  # Any: the user's values
 
@@ -79,7 +82,16 @@ class _Pass:
         before = self.text[start - 1 : start]
         if start == latex_end or before == "^":
             return True
-        return before == "_" and (start - 1 == latex_end or _LATEX_SUBSCRIPT.match(self.text, max(start - 2, 0)) is not None)
+        if before != "_":
+            return False
+        return start - 1 == latex_end or _LATEX_SUBSCRIPT.match(self.text, max(start - 2, 0)) is not None or self._in_math(start)
+
+    def _in_math(self, start: int) -> bool:
+        """Whether a place lies between the two `$` of a formula in a line."""
+        line = self.text.rfind("\n", 0, start) + 1
+        end = self.text.find("\n", start)
+        found = _MATH.finditer(self.text, line, len(self.text) if end < 0 else end)
+        return any(formula.start() < start < formula.end() for formula in found)
 
     def _brace(self, start: int) -> int:
         """Writes what the brace at `start` stands for, and gives the place after it."""
@@ -214,7 +226,8 @@ def _warnings(one: _Pass, *, strict: bool, lenient: bool) -> tuple[str, ...]:
     missing = () if lenient else tuple(dict.fromkeys(one.missing))
     if missing and strict:
         raise PromptError(
-            f"{missing[0]} Nothing was sent. Define it, double its braces to send it as it stands, or add --lenient to the first line."
+            f"{shorten(missing[0], 400)} Nothing was sent. Define it, double its braces to send it as it stands, "
+            "or add --lenient to the first line."
         )
     return tuple(f"{shorten(name, 300)} It was sent as it stands." for name in missing)
 
@@ -341,6 +354,19 @@ def _escaped_object(text: str, start: int) -> int | None:
 def _as_text(value: Any, conversion: str | None, spec: str | None, written: str) -> str:  # Any: the user's values
     if _frames.is_frame(value) and conversion is None and (spec is None or _frames.is_request(spec)):
         return str(_guarded(written, lambda: _frames.as_text(value, spec or "", written)))
+    if _frames.is_lazy(value) and conversion is None:
+        raise _frames.refuse_lazy(written)
+    text = _converted(value, conversion, spec, written)
+    if len(text) > _MOST_CHARACTERS:
+        name = written.strip("{}").partition(":")[0].partition("!")[0]
+        raise PromptError(
+            f"{written} is {len(text) // 1000:,} kB of text, too much for a prompt; nothing was sent. "
+            f"Send a part of it, such as {{{name}[:100]}}, or shorten it first."
+        )
+    return text
+
+
+def _converted(value: Any, conversion: str | None, spec: str | None, written: str) -> str:  # Any: the user's values
     if conversion is not None:
         value = _guarded(written, partial(_CONVERSIONS[conversion], value))
     if spec is not None:
