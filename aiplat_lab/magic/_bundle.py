@@ -18,6 +18,8 @@ from aiplat_lab.magic._options import Format
 
 MIME = "application/vnd.aiplat.call+json"
 SCHEMA = 1
+LARGE = 200_000
+"""Characters beyond which an answer is shown as plain text alone: four forms of a megabyte are more than a Jupyter server passes on."""
 Status: TypeAlias = Literal["ok", "cancelled", "error", "refused", "running"]
 Bundle: TypeAlias = dict[str, Any]  # Any: MIME data is text or JSON
 
@@ -52,6 +54,8 @@ class Answer:
 def bundle(answer: Answer) -> Bundle:
     """The MIME bundle of an answer, whole."""
     foot = footer(answer)
+    if len(answer.text) > LARGE:
+        return {MIME: document(answer), "text/plain": f"{answer.text}\n\n{foot}"}
     return {
         MIME: document(answer),
         "text/html": f"{_body(answer)}{_foot(foot, _title(answer))}",

@@ -8,6 +8,7 @@ import { newNotebook } from './features/notebook';
 import { output } from './features/output';
 import { panel } from './features/panel';
 import { record } from './features/record';
+import { rename } from './features/rename';
 import { status } from './features/status';
 import { platform } from './platform';
 
@@ -20,6 +21,7 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   dashboard,
   newNotebook,
   cells,
+  rename,
   output,
   comparison
 ];

@@ -27,6 +27,17 @@ describe('showing an answer fetches nothing', () => {
     expect(clean('<a data-commandlinker-command="x" data-commandlinker-args="{}">x</a>')).toBe('<a>x</a>');
   });
 
+  it('forms go, and what stood in them stays', () => {
+    expect(clean('<form><button>go</button> now</form>')).toBe('<button>go</button> now');
+  });
+
+  it('names of our own parts and of JupyterLab go', () => {
+    expect(clean('<b id="aiplat-panel" class="aiplat-Answer-facts mine jp-Cell lm-Widget">x</b>')).toBe(
+      '<b class="mine">x</b>'
+    );
+    expect(clean('<div class="jp-RenderedMermaid">x</div>')).toBe('<div class="jp-RenderedMermaid">x</div>');
+  });
+
   it('links, drawings in the text and plain markup stay', () => {
     const html = '<p>a <a href="https://example.org">link</a> <img src="data:image/png;base64,AA=="> <b>b</b></p>';
     expect(clean(html)).toBe(html);
