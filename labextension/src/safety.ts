@@ -29,7 +29,7 @@ export function withoutLoads(html: string, notLoaded: (address: string) => strin
     form.replaceWith(...form.childNodes); // sending it would load another page in place of JupyterLab
   }
   for (const node of page.body.querySelectorAll('[style]')) {
-    if (/url\s*\(|image-set|@import/i.test(node.getAttribute('style') ?? '')) {
+    if (/url\s*\(|image-set|@import|[\s:]-\.?\d/i.test(node.getAttribute('style') ?? '')) {
       node.removeAttribute('style');
     }
   }

@@ -23,6 +23,11 @@ describe('showing an answer fetches nothing', () => {
     expect(clean('<p style="background: url(https://evil.example/x)">x</p>')).toBe('<p>x</p>');
   });
 
+  it('styles that pull a text over another one go', () => {
+    expect(clean('<p style="margin-top: -80px">x</p><p style="margin:0 -9em">y</p>')).toBe('<p>x</p><p>y</p>');
+    expect(clean('<p style="margin-top: 8px">x</p>')).toContain('8px');
+  });
+
   it('commands of JupyterLab go', () => {
     expect(clean('<a data-commandlinker-command="x" data-commandlinker-args="{}">x</a>')).toBe('<a>x</a>');
   });

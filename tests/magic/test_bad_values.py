@@ -170,7 +170,8 @@ def test_a_megabyte_is_saved_whole(lab: Lab) -> None:
     said = " ".join(text.split())
     assert ran.error is None and ran.call["text"] == said == lab.shell.user_ns["_ai"].text
     data = ran.outputs[0]["data"]
-    assert all("LEAKED" not in str(data[kind]) for kind in data) and "<b>" not in data["text/html"]
+    assert data["text/plain"].startswith(said) and all("LEAKED" not in str(data[kind]) for kind in data)
+    assert set(data) == {MIME, "text/plain"}, "what a page would lay out for seconds is left to plain text"
 
 
 # --- what an answer can pretend -----------------------------------------------------------------------------------------
