@@ -253,12 +253,14 @@ def bench_errors(client: Any, upstream: FaultServer, magic: Magic) -> dict[str, 
         said = ["\n".join(content["traceback"]) for _, kind, content in messages if kind == "error"]
         said += [content["text"] for _, kind, content in messages if kind == "stream"]
         sizes.append(sum(len(text.encode()) for text in said))
+    if upstream.requests == []:
+        raise RuntimeError("nothing reached the upstream")
     return {"error_bytes": max(sizes), "fail_the_cell": f"{failed} of {len(cells)}"}
 
 
 def bench_interrupt(manager: Any, client: Any, upstream: FaultServer, magic: Magic, times: int) -> dict[str, Any]:
     process = psutil.Process(manager.provisioner.pid)
-    back, cpu, kept, closed = [], [], 0, []
+    back, cpu, kept, closed, said = [], [], 0, [], 0
     for number in range(times):
         upstream.reset()
         model = "slow-stream" if magic.extension == "aiplat_lab" else "hang"  # theirs wait for the whole answer
@@ -279,12 +281,14 @@ def bench_interrupt(manager: Any, client: Any, upstream: FaultServer, magic: Mag
         client.get_shell_msg(timeout=60)
         upstream.wait_for(lambda: upstream.disconnects, 5)
         closed += [upstream.disconnects[0] - begun] if upstream.disconnects else []
+        said = max([said, *(len("\n".join(content["traceback"]).encode()) for _, kind, content in messages if kind == "error")])
         kept += any("one two three" in text for _, text in texts(messages))
     return {
         "interrupt_back_s": round(statistics.median(back), 3),
         "interrupt_worst_s": round(max(back), 3),
         "interrupt_cpu_s": round(statistics.median(cpu), 3),
         "interrupt_upstream_closed_s": round(statistics.median(closed), 3) if closed else "never",
+        "interrupt_error_bytes": said,
         "interrupt_kept_text": f"{kept} of {times}",
     }
 
@@ -336,6 +340,7 @@ def bench(magic: Magic, arguments: argparse.Namespace) -> dict[str, Any]:
         found |= result_of(client, FIRST.format(line=line))
         url = f"{upstream.openai_url}/chat/completions"
         found |= result_of(client, WARM.format(url=url, calls=arguments.calls, line=line, httpx=magic.venv != "bare"))
+        found["warm_calls_upstream"] = sum(one.model == "instant" for one in upstream.requests)
         found |= bench_text(client, upstream, magic)
         found |= bench_errors(client, upstream, magic)
         found |= bench_interrupt(manager, client, upstream, magic, arguments.interrupts)
