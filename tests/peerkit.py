@@ -1,4 +1,4 @@
-"""The real LiteLLM proxy and the real Portkey gateway, each a process of its own: never a dependency, only something to talk to."""
+"""The real LiteLLM proxy, Portkey gateway and jupyter-ai, each in a process of its own: never a dependency, only something to talk to."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 
 LITELLM = "litellm[proxy]==1.106.2"
 PORTKEY = "@portkey-ai/gateway@1.15.2"
+JUPYTER_AI = {"jupyterai2": ("jupyter-ai==2.31.7", "langchain-openai", "openai"), "jupyterai3": ("jupyter-ai-magic-commands==0.0.4",)}
+"""The magics of jupyter-ai in both dialects, each with what it needs for an endpoint of OpenAI's wire."""
 LITELLM_KEY = "sk-peer-master-0123456789"
 UPSTREAM_KEY = "upstream-key-0123456789"
 CACHE = Path("~/.cache/aiplat-tests/peers").expanduser()
@@ -50,6 +52,18 @@ def litellm_venv(folder: Path = CACHE) -> Path:
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([venv / "bin" / "pip", "install", "-q", LITELLM], check=True)
     return venv
+
+
+def kernel_venv(name: str, folder: Path = CACHE) -> Path:
+    """The Python of a virtual environment with a kernel and a peer's magics in it; `bare` has the kernel alone."""
+    venv = folder / name
+    python = venv / "bin" / "python"
+    done = venv / "complete"
+    if not done.exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "ipykernel", *JUPYTER_AI.get(name, ())], check=True)
+        done.touch()
+    return python
 
 
 def portkey_folder(folder: Path = CACHE) -> Path:

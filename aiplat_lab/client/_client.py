@@ -250,6 +250,10 @@ class Client:
         """
         return self._reader.call(quote(call_id, safe=""))
 
+    def ended(self, call_id: str, *, within_s: float = 0.3) -> dict[str, Any] | None:
+        """As `call`, for a call that has just failed or was cut: None when it is not recorded within that time. Starts no gateway."""
+        return self._gateway.ended(quote(call_id, safe=""), within_s=within_s)
+
     def verify(self) -> dict[str, Any]:
         """Checks the hash chain: `ok`, `rows`, `first_bad_seq`, `reason`."""
         return self._reader.verify()

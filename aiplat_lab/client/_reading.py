@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from aiplat_lab.client._sending import HEADERS, MOST_SENDS, checked, encoded, error_of, pause_s
-from aiplat_lab.client._wire import Pool, Reply, unreachable
-from aiplat_lab.core.errors import LedgerError
+from aiplat_lab.client._wire import Connection, Pool, Reply, unreachable
+from aiplat_lab.core.errors import AiplatError, LedgerError
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.gateway.reading import plain, plain_row, whole_call
@@ -65,6 +66,22 @@ class GatewayReader:
         """As `Reader.call`."""
         found: dict[str, Any] = self.ask("GET", f"/api/calls/{call_id}")
         return found
+
+    def ended(self, call_id: str, *, within_s: float) -> dict[str, Any] | None:
+        """A call that has just ended, once it is recorded; None when that takes longer, or nobody answers. Starts no gateway."""
+        target, end, pause_s = replace(self._pool.target, spawn=False), time.monotonic() + within_s, 0.005
+        try:
+            with Connection(target, target.locate(), dial_s=within_s) as connection:
+                while (left_s := end - time.monotonic()) > 0:
+                    reply = connection.ask("GET", f"/api/calls/{call_id}", HEADERS, timeout_s=left_s)
+                    if reply.status == 200:
+                        found: dict[str, Any] = reply.json()
+                        return found
+                    time.sleep(min(pause_s, left_s))
+                    pause_s *= 2
+        except (OSError, AiplatError):
+            pass  # it is for a line under a failure that is told anyway
+        return None
 
     def verify(self) -> dict[str, Any]:
         """As `Reader.verify`."""

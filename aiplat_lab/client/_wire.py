@@ -24,6 +24,9 @@ from aiplat_lab.gateway.process import Address, ensure, held, read_address, stop
 _READ_BYTES = 65_536
 _KEPT = 8
 """Connections that are kept open for later requests."""
+_DIAL_S = 20.0
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""A shared gateway that is silent for 15 s is asked whether it is there, three times; after 30 s the connection is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +130,11 @@ class Reply:
 class Connection:
     """One connection for one request at a time."""
 
-    def __init__(self, target: Target, address: Address | None) -> None:
+    def __init__(self, target: Target, address: Address | None, *, dial_s: float = _DIAL_S) -> None:
         self._target = target
         self.address = address
         self._headers = target.headers(address)
-        self._socket = _dial(target, address)
+        self._socket = _dial(target, address, dial_s)
         self._closed = False
         self.incoming = Incoming()
 
@@ -267,12 +270,13 @@ def unreachable(target: Target, error: OSError, *, call_id: str = "") -> Gateway
     return GatewayUnavailable(f"the gateway {where} does not answer ({why}); {after}", call_id=call_id)
 
 
-def _dial(target: Target, address: Address | None) -> socket.socket:
+def _dial(target: Target, address: Address | None, dial_s: float) -> socket.socket:
     if address is not None:
         return address.dial()
     parts, secure = _split(target.url)
-    wire = socket.create_connection(parts, 20.0)
+    wire = socket.create_connection(parts, dial_s)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _keep_alive(wire)
     if not secure:
         return wire
     import ssl  # 20 ms, for a shared gateway alone
@@ -283,6 +287,17 @@ def _dial(target: Target, address: Address | None) -> socket.socket:
     except BaseException:
         wire.close()
         raise
+
+
+def _keep_alive(wire: socket.socket) -> None:
+    """Lets the system find out that the other side has gone without a word: a cable, a sleeping laptop, a firewall that forgot.
+
+    Without it, whoever waits for an answer waits for ever.
+    """
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):  # not every system has each of them
+            wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _split(url: str) -> tuple[tuple[str, int], bool]:

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from aiplat_lab.core.settings import Environment
 
+_MOVED = "__aiplat_notebook__"
+"""The variable into which JupyterLab's extension writes the path of a notebook that was renamed while its kernel runs."""
+
 
 class Place(NamedTuple):
     """Where and for whom a cell runs."""
@@ -48,7 +51,10 @@ def place(shell: Any, environment: Environment) -> Place:  # Any: IPython's shel
 
 def notebook(shell: Any, environment: Environment) -> str:  # Any: as in `place`
     """The notebook's path under the Jupyter server's root; as the front end gave it where the root is not known."""
+    moved = str(shell.user_ns.get(_MOVED) or "")
     name = environment.attribution.notebook or str(shell.user_ns.get("__vsc_ipynb_file__") or "")
+    if moved:
+        return moved
     path = Path(name)
     if not name or not path.is_absolute():
         return name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from html import escape
 from typing import Any
 
+_UNSEEN = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\x00-\x08\x0e-\x1b\x7f-\x9f]")
 SIGNS: Mapping[str, str] = {"USD": "$", "GBP": "£", "EUR": "€"}
 
 
@@ -31,6 +33,11 @@ def money(usd: Decimal | str | int | float | None, *, currency: str = "USD", rat
     else:
         shown = f"{size:.2g}" if size < Decimal("0.000001") else f"{size:.6f}".rstrip("0")
     return f"{sign}{SIGNS.get(currency, currency + ' ')}{shown}"
+
+
+def visible(text: str) -> str:
+    """`text` on one line, without signs that reorder or hide what stands beside them, so that a name can pretend nothing."""
+    return " ".join(_UNSEEN.sub("", text).split())
 
 
 def seconds(value: float | None) -> str:

@@ -13,13 +13,15 @@ from typing import Any, Literal, TypeAlias
 from aiplat_lab.core.documents import request_document, response_document
 from aiplat_lab.core.errors import AiplatError
 from aiplat_lab.core.notebooks import CALL_MIME, shown_hashes
-from aiplat_lab.core.text import ago, money, seconds
+from aiplat_lab.core.text import ago, money, seconds, visible
 from aiplat_lab.core.types import Request, Response, utc_now
 from aiplat_lab.magic import _markup
 from aiplat_lab.magic._options import Format
 
 MIME = CALL_MIME
 SCHEMA = 1
+LARGE = 200_000
+"""Characters beyond which an answer is shown as plain text alone: four forms of a megabyte are more than a Jupyter server passes on."""
 Status: TypeAlias = Literal["ok", "cancelled", "error", "refused", "running"]
 Bundle: TypeAlias = dict[str, Any]  # Any: MIME data is text or JSON
 
@@ -29,7 +31,9 @@ _PROVENANCE = (
 )  # fmt: skip
 _FORMATS: Mapping[Format, str] = {"math": "markdown"}
 _FLAGS = {"no_finish_reason": "the provider gave no finish reason", "no_usage": "the provider counted no tokens"}
-_FOOT = "margin-top:.4em;font-size:.85em;color:var(--jp-ui-font-color2,#616161)"
+_TOKENS_IN = ("input_tokens", "cache_read_tokens", "cache_write_tokens")
+_TOKENS_OUT = ("output_tokens", "reasoning_tokens")
+_FOOT = "unicode-bidi:isolate;margin-top:.4em;font-size:.85em;color:var(--jp-ui-font-color2,#616161)"
 _CODE = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?(?:^(?P=fence)|\Z)|(?<!`)(?P<ticks>`+)(?!`)[^`\n]+(?P=ticks)(?!`)", re.MULTILINE | re.DOTALL)
 _NOTHING_LOADS = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 
@@ -46,6 +50,8 @@ class Answer:
     response: Response | None = None
     """None when the call did not come to its end."""
     error: AiplatError | None = None
+    row: Mapping[str, Any] | None = None  # Any: a row's values
+    """What the ledger holds of a call that did not come to its end; None when that is not known."""
     currency: str = "USD"
     usd_rate: Decimal = Decimal(1)
     """Units of `currency` for one US dollar."""
@@ -60,8 +66,11 @@ class Answer:
 def bundle(answer: Answer) -> Bundle:
     """The MIME bundle of an answer, whole."""
     foot = footer(answer)
+    if len(answer.text) > LARGE:
+        plain = {"text/plain": f"{answer.text}\n\n{foot}"}
+        return {MIME: {**document(answer), "shown": shown_hashes(plain)}, **plain}
     shown = {
-        "text/html": f'{_html(answer)}<div class="{_markup.NO_MATH}" style="{_FOOT}" title="{escape(_title(answer))}">{escape(foot)}</div>',
+        "text/html": f"{_body(answer)}{_foot(foot, _title(answer))}",
         "text/markdown": _markdown(answer, foot),
         "text/plain": f"{answer.text}\n\n{foot}" if answer.text else foot,
     }
@@ -69,16 +78,23 @@ def bundle(answer: Answer) -> Bundle:
 
 
 def partial(answer: Answer) -> Bundle:
-    """The MIME bundle of an answer that is still coming."""
-    return {MIME: _running(answer), "text/html": _html(answer), "text/plain": answer.text}
+    """The MIME bundle of an answer that is still coming; it says so, since it is what a file keeps when the kernel dies."""
+    foot = visible(f"not the whole answer yet · {answer.request.model} · call {answer.request.call_id[-8:]}")
+    return {MIME: _running(answer), "text/html": f"{_body(answer)}{_foot(foot, '')}", "text/plain": f"{answer.text}\n\n{foot}"}
+
+
+def _foot(foot: str, title: str) -> str:
+    """The line under an answer, which no sign of the answer can reorder."""
+    return f'<div dir="ltr" class="{_markup.NO_MATH}" style="{_FOOT}" title="{escape(title)}">{escape(foot)}</div>'
 
 
 def document(answer: Answer) -> dict[str, Any]:  # Any: JSON
     """The content of our own MIME type."""
     response, request = answer.response, answer.request
-    usage = response.usage if response else None
-    cost = response.cost_usd if response else None
+    tokens_in, tokens_out = _tokens(answer)
+    cost = _cost_usd(answer)
     details = answer.error.details if answer.error else {}
+    row = answer.row or {}
     return {
         "schema": SCHEMA,
         "call_id": request.call_id,
@@ -86,17 +102,17 @@ def document(answer: Answer) -> dict[str, Any]:  # Any: JSON
         "text": answer.text,
         "format": _FORMATS.get(answer.format, answer.format),
         "model": request.model,
-        "provider": response.provider if response else str(details.get("provider") or ""),
+        "provider": response.provider if response else str(row.get("provider") or details.get("provider") or ""),
         "response_model": response.response_model if response else "",
-        "input_tokens": usage.total_input_tokens if usage else None,
-        "output_tokens": usage.total_output_tokens if usage else None,
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
         "cost_usd": None if cost is None else str(cost),
         "currency": answer.currency,
         "usd_rate": str(answer.usd_rate),
-        "latency_s": response.latency_s if response else None,
+        "latency_s": response.latency_s if response else row.get("latency_s"),
         "cache": response.cache if response else "off",
-        "region": response.region if response else "",
-        "flags": list(response.flags) if response else [],
+        "region": response.region if response else str(row.get("region") or ""),
+        "flags": list(response.flags) if response else list(row.get("flags") or ()),
         "request_hash": request_document(request).hash,
         "response_hash": response_document(response).hash if response else "",
         "prompt_name": request.attribution.prompt_name,
@@ -142,14 +158,48 @@ def _running(answer: Answer) -> dict[str, Any]:  # Any: JSON
     }
 
 
+def _tokens(answer: Answer) -> tuple[int | None, int | None]:
+    """Tokens in and out, as far as the provider counted them."""
+    if answer.response is not None:
+        usage = answer.response.usage
+        return (usage.total_input_tokens, usage.total_output_tokens) if usage else (None, None)
+    row = answer.row or {}
+    counted = [[row.get(name) for name in names] for names in (_TOKENS_IN, _TOKENS_OUT)]
+    inward, outward = (None if parts[0] is None else sum(int(part or 0) for part in parts) for parts in counted)
+    return inward, outward
+
+
+def _cost_usd(answer: Answer) -> Decimal | None:
+    if answer.response is not None:
+        return answer.response.cost_usd
+    told = (answer.row or {}).get("cost_usd")
+    return None if told is None else Decimal(str(told))
+
+
 def footer(answer: Answer) -> str:
     """The one line under an answer: model, prompt, tokens, cost, time, cache, call."""
-    response = answer.response
+    return visible(_broken_off(answer) if answer.response is None else _answered(answer, answer.response))
+
+
+def _broken_off(answer: Answer) -> str:
+    """The line of a call without an answer. A cost that nobody told is unknown, never nothing."""
+    policy = str(answer.error.details.get("policy") or "") if answer.error else ""
+    parts = [f"refused by {policy}, nothing spent" if answer.status == "refused" and policy else answer.status]
+    parts += [answer.request.model, *_prompt(answer.request)]
+    if answer.status != "refused" and (answer.row is not None or answer.text):
+        inward, outward = _tokens(answer)
+        parts += [f"{inward:,} → {outward:,} tokens"] if inward is not None and outward is not None else []
+        cost = _cost_usd(answer)
+        bound = "budget_booked_bound" in ((answer.row or {}).get("flags") or ())
+        unknown = "cost unknown, booked in budgets as the most it can be" if bound else "cost unknown"
+        parts.append(unknown if cost is None else money(cost, currency=answer.currency, rate=answer.usd_rate))
+        took = (answer.row or {}).get("latency_s")
+        parts += [seconds(float(took))] if took is not None else []
+    return " · ".join([*parts, f"call {answer.request.call_id[-8:]}"])
+
+
+def _answered(answer: Answer, response: Response) -> str:
     call = f"call {answer.request.call_id[-8:]}"
-    if response is None:
-        policy = str(answer.error.details.get("policy") or "") if answer.error else ""
-        said = f"refused by {policy}, nothing spent" if answer.status == "refused" and policy else answer.status
-        return " · ".join([said, answer.request.model, *_prompt(answer.request), call])
     usage = response.usage
     tokens = f"{usage.total_input_tokens:,} → {usage.total_output_tokens:,} tokens" if usage else "tokens unknown"
     parts = [
@@ -215,7 +265,13 @@ def _title(answer: Answer) -> str:
     response = answer.response
     where = f" at {response.provider}" if response and response.provider else ""
     region = f" in {response.region}" if response and response.region else ""
-    return f"asked {answer.request.model}{where}{region}; call {answer.request.call_id}"
+    return visible(f"asked {answer.request.model}{where}{region}; call {answer.request.call_id}")
+
+
+def _body(answer: Answer) -> str:
+    """The text of an answer in a block of its own, in the direction of its own script."""
+    html = _html(answer)
+    return f'<div dir="auto" style="unicode-bidi:isolate">{html}</div>' if html else ""
 
 
 def _html(answer: Answer) -> str:

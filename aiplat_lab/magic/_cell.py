@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import Client, connect
-from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, CapabilityRefused, ProviderError, UsageError, shorten
+from aiplat_lab.core.errors import (
+    AiplatError,
+    CallCancelled,
+    CallRefused,
+    CapabilityRefused,
+    GatewayUnavailable,
+    ProviderError,
+    UsageError,
+    shorten,
+)
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
@@ -214,16 +226,27 @@ class Cell:
         return reply
 
     def _fail(self, error: AiplatError, status: Status) -> None:
-        """Shows what had come, and the call's id, where a call was begun."""
+        """Shows what had come, what the ledger knows of it, and the call's id, where a call was begun."""
         text = self._live.text()
         if not text and not error.call_id:
             return
         if error.call_id:
             self.request = replace(self.request, call_id=error.call_id)
-        self._end(bundle(self._answer(text, status, error=error)))
+        with _uninterrupted():
+            # A gateway that has gone is not asked; the cell is not held up for it.
+            row = None if isinstance(error, GatewayUnavailable) else self.session.client.ended(self.request.call_id)
+            self._end(bundle(self._answer(text, status, error=error, row=row)))
 
-    def _answer(self, text: str, status: Status, *, response: Response | None = None, error: AiplatError | None = None) -> Answer:
-        currency, rate = self.session.money() if response is not None else ("USD", Decimal(1))
+    def _answer(
+        self,
+        text: str,
+        status: Status,
+        *,
+        response: Response | None = None,
+        error: AiplatError | None = None,
+        row: Mapping[str, Any] | None = None,  # Any: a row's values
+    ) -> Answer:
+        currency, rate = self.session.money() if response is not None or row is not None else ("USD", Decimal(1))
         return Answer(
             request=self.request,
             text=text,
@@ -231,6 +254,7 @@ class Cell:
             status=status,
             response=response,
             error=error,
+            row=row,
             currency=currency,
             usd_rate=rate,
             notes=self.steps.notes() if response is not None else (),
@@ -254,6 +278,19 @@ class Cell:
 
     def _partial(self, text: str) -> Bundle:
         return partial(self._answer(text, "running"))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds off a second interrupt while what is kept of a call is shown: an impatient person loses nothing by it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
 
 
 class Ready(NamedTuple):

@@ -30,11 +30,14 @@ _FORMAT = re.compile(r"(?:.?[<>=^])?[+-]?z?#?0?\d*[_,]?(?:\.\d+)?[bcdeEfFgGnosxX
 _TELLING = re.compile(r"[.,%<>^=]|\d{2}")
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?(?:\[[^\[\]\n]{0,80}\])?|\{")
 _LATEX_SUBSCRIPT = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]_\{\w{1,2}\}")
+_MATH = re.compile(r"(?<![\\$\w])\$(?=[^\s$])[^$\n]{1,300}(?<=[^\s$\\])\$(?![\d$])")
 _CODE = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?(?:^(?P=fence)|\Z)|(?P<ticks>`+)[^`\n]+(?P=ticks)", re.MULTILINE | re.DOTALL)
 _ESCAPED_OBJECT = re.compile(r'\{\{\s*(?:"|\}\})')
 _NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
 _BREAKS = frozenset({"\\n", "\\t", "\\r"})
 _LATEX_SPAN = 2000
+_MOST_CHARACTERS = 4_000_000
+"""Of one value; more than the longest context of a model takes."""
 _SHORT, _TYPO = 3, 0.75
 _CONVERSIONS: Mapping[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}  # Any: the user's values
 
@@ -81,7 +84,16 @@ class _Pass:
         before = self.text[start - 1 : start]
         if start == latex_end or before == "^":
             return True
-        return before == "_" and (start - 1 == latex_end or _LATEX_SUBSCRIPT.match(self.text, max(start - 2, 0)) is not None)
+        if before != "_":
+            return False
+        return start - 1 == latex_end or _LATEX_SUBSCRIPT.match(self.text, max(start - 2, 0)) is not None or self._in_math(start)
+
+    def _in_math(self, start: int) -> bool:
+        """Whether a place lies between the two `$` of a formula in a line."""
+        line = self.text.rfind("\n", 0, start) + 1
+        end = self.text.find("\n", start)
+        found = _MATH.finditer(self.text, line, len(self.text) if end < 0 else end)
+        return any(formula.start() < start < formula.end() for formula in found)
 
     def _brace(self, start: int) -> int:
         """Writes what the brace at `start` stands for, and gives the place after it."""
@@ -170,7 +182,7 @@ class _Pass:
         if ":" in item:
             begin, _, end = item.partition(":")
             return slice(int(begin) if begin else None, int(end) if end else None)
-        if isinstance(value, Mapping) and _guarded(item, lambda: item in value):
+        if _guarded(item, lambda: isinstance(value, Mapping) and item in value):
             return item
         return self.names.get(item, item)
 
@@ -222,7 +234,8 @@ def _warnings(one: _Pass, *, strict: bool, lenient: bool) -> tuple[str, ...]:
     missing = () if lenient else tuple(dict.fromkeys(one.missing))
     if missing and strict:
         raise PromptError(
-            f"{missing[0]} Nothing was sent. Define it, double its braces to send it as it stands, or add --lenient to the first line."
+            f"{shorten(missing[0], 400)} Nothing was sent. Define it, double its braces to send it as it stands, "
+            "or add --lenient to the first line."
         )
     return tuple(f"{shorten(name, 300)} It was sent as it stands." for name in missing)
 
@@ -296,8 +309,8 @@ def variables(shell: Any) -> Mapping[str, Any]:  # Any: IPython's shell, and wha
 
 
 def is_value(value: Any) -> bool:  # Any: the user's values
-    """Whether a variable of the notebook can stand in a prompt: no module, class or function."""
-    return not isinstance(value, ModuleType | FunctionType | BuiltinFunctionType | type)
+    """Whether a variable of the notebook can stand in a prompt: no module, class or function. Its type alone is asked."""
+    return not issubclass(type(value), ModuleType | FunctionType | BuiltinFunctionType | type)
 
 
 def as_value(value: Any, *, text: bool) -> Any:  # Any: the user's values
@@ -359,6 +372,19 @@ def _escaped_object(text: str, start: int) -> int | None:
 def _as_text(value: Any, conversion: str | None, spec: str | None, written: str) -> str:  # Any: the user's values
     if _frames.is_frame(value) and conversion is None and (spec is None or _frames.is_request(spec)):
         return str(_guarded(written, lambda: _frames.as_text(value, spec or "", written)))
+    if _frames.is_lazy(value) and conversion is None:
+        raise _frames.refuse_lazy(written)
+    text = _converted(value, conversion, spec, written)
+    if len(text) > _MOST_CHARACTERS:
+        name = written.strip("{}").partition(":")[0].partition("!")[0]
+        raise PromptError(
+            f"{written} is {len(text) // 1000:,} kB of text, too much for a prompt; nothing was sent. "
+            f"Send a part of it, such as {{{name}[:100]}}, or shorten it first."
+        )
+    return text
+
+
+def _converted(value: Any, conversion: str | None, spec: str | None, written: str) -> str:  # Any: the user's values
     if conversion is not None:
         value = _guarded(written, partial(_CONVERSIONS[conversion], value))
     if spec is not None:
@@ -367,7 +393,7 @@ def _as_text(value: Any, conversion: str | None, spec: str | None, written: str)
 
 
 def _kind(value: Any) -> str:  # Any: the user's values
-    return "module" if isinstance(value, ModuleType) else "class" if isinstance(value, type) else "function"
+    return "module" if issubclass(type(value), ModuleType) else "class" if issubclass(type(value), type) else "function"
 
 
 def _refuse_environment(value: Any, written: str) -> None:  # Any: the user's values
@@ -384,6 +410,6 @@ def _guarded(written: str, read: Callable[[], Any]) -> Any:  # Any: the user's v
         return read()
     except AiplatError:
         raise
-    except Exception as error:  # a value's own code runs here and may raise anything; the person reads it as one line
+    except (Exception, SystemExit) as error:  # a value's own code runs here and may raise anything; the person reads it as one line
         said = "".join(traceback.format_exception_only(error)).strip()
         raise PromptError(f"{written} cannot be read, and nothing was sent: {redact(shorten(said, 300))}") from None

@@ -123,7 +123,8 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
 
         Before spending: `%%ai --dry-run` one cell, `%ai plan` the whole notebook, `%ai budget 2.50` for all it may spend a day.
 
-        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, replay, verify, cancel, route, version, help
+        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, replay, verify, cancel,
+        route, version, help
         """
         from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for
 

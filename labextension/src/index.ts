@@ -11,6 +11,7 @@ import { output } from './features/output';
 import { panel } from './features/panel';
 import { provenance } from './features/provenance';
 import { record } from './features/record';
+import { rename } from './features/rename';
 import { status } from './features/status';
 import { toolbar } from './features/toolbar';
 import { platform } from './platform';
@@ -24,6 +25,7 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   dashboard,
   newNotebook,
   cells,
+  rename,
   output,
   comparison,
   toolbar,

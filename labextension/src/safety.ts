@@ -1,6 +1,7 @@
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 
 const LOADING = 'img, source, video, audio, track, input[type="image"], link, [background], [poster], use, image';
+const OWN = /^(?:aiplat|lm|jp)-(?!RenderedMermaid)/i;
 const ADDRESSES = ['src', 'srcset', 'href', 'xlink:href', 'background', 'poster'];
 
 function isLocal(address: string): boolean {
@@ -24,17 +25,31 @@ export function withoutLoads(html: string, notLoaded: (address: string) => strin
       node.replaceWith(text);
     }
   }
+  for (const form of page.body.querySelectorAll('form')) {
+    form.replaceWith(...form.childNodes); // sending it would load another page in place of JupyterLab
+  }
   for (const node of page.body.querySelectorAll('[style]')) {
-    if (/url\s*\(|image-set|@import/i.test(node.getAttribute('style') ?? '')) {
+    if (/url\s*\(|image-set|@import|[\s:]-\.?\d/i.test(node.getAttribute('style') ?? '')) {
       node.removeAttribute('style');
     }
   }
   for (const node of page.body.querySelectorAll('*')) {
-    for (const name of node.getAttributeNames().filter(name => name.startsWith('data-commandlinker'))) {
-      node.removeAttribute(name); // an answer must not run a command of JupyterLab at a click
-    }
+    makeForeign(node);
   }
   return page.body.innerHTML;
+}
+
+/** Takes from an element of an answer what would make it a part of JupyterLab: its commands, our names and its own. */
+function makeForeign(node: Element): void {
+  for (const name of node.getAttributeNames().filter(name => name.startsWith('data-commandlinker'))) {
+    node.removeAttribute(name); // an answer must not run a command at a click
+  }
+  for (const name of [...node.classList].filter(name => OWN.test(name))) {
+    node.classList.remove(name); // nor look like the line under an answer
+  }
+  if (OWN.test(node.id)) {
+    node.removeAttribute('id');
+  }
 }
 
 /** Jupyter's sanitiser, and after it nothing that loads from elsewhere. */

@@ -23,8 +23,24 @@ describe('showing an answer fetches nothing', () => {
     expect(clean('<p style="background: url(https://evil.example/x)">x</p>')).toBe('<p>x</p>');
   });
 
+  it('styles that pull a text over another one go', () => {
+    expect(clean('<p style="margin-top: -80px">x</p><p style="margin:0 -9em">y</p>')).toBe('<p>x</p><p>y</p>');
+    expect(clean('<p style="margin-top: 8px">x</p>')).toContain('8px');
+  });
+
   it('commands of JupyterLab go', () => {
     expect(clean('<a data-commandlinker-command="x" data-commandlinker-args="{}">x</a>')).toBe('<a>x</a>');
+  });
+
+  it('forms go, and what stood in them stays', () => {
+    expect(clean('<form><button>go</button> now</form>')).toBe('<button>go</button> now');
+  });
+
+  it('names of our own parts and of JupyterLab go', () => {
+    expect(clean('<b id="aiplat-panel" class="aiplat-Answer-facts mine jp-Cell lm-Widget">x</b>')).toBe(
+      '<b class="mine">x</b>'
+    );
+    expect(clean('<div class="jp-RenderedMermaid">x</div>')).toBe('<div class="jp-RenderedMermaid">x</div>');
   });
 
   it('links, drawings in the text and plain markup stay', () => {

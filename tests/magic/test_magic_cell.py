@@ -222,7 +222,15 @@ def test_an_empty_cell_sends_nothing(lab: Lab, cell: str) -> None:
 def test_a_large_answer(lab: Lab) -> None:
     lab.shell.push({"large": "word & <b> " * 90_000})
     ran = lab.run("%%ai --cache off\n{large}")
-    assert ran.error is None and len(ran.call["text"]) > 900_000 and "<b>" not in ran.outputs[0]["data"]["text/html"]
+    assert ran.error is None and len(ran.call["text"]) > 900_000 and "text/html" not in ran.outputs[0]["data"]
+
+
+def test_a_notebook_that_was_renamed(lab: Lab) -> None:
+    first = lab.run("%%ai\nwhere, before and after")
+    lab.shell.push({"__aiplat_notebook__": "work/renamed ü.ipynb"})
+    again = lab.run("%%ai\nwhere, before and after")
+    assert lab.row(again.call["call_id"])["notebook"] == "work/renamed ü.ipynb"
+    assert again.call["cache"] == "hit" and again.call["text"] == first.call["text"], "the name is no part of the question"
 
 
 def test_a_notebook_of_another_front_end(lab: Lab) -> None:

@@ -6,14 +6,12 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill
 import pytest
 from faults import FaultServer
-from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import KernelManager
+from livekernel import Kernel, shown
 from magickit import CANARY, MIME
 from papermill.exceptions import PapermillExecutionError
 
@@ -22,60 +20,6 @@ from aiplat_lab.core.settings import Home
 
 CODE = "x = 1 Answer with source code only, with no text before or after it."
 """What the echoing model makes of a cell that asks for the code `x = 1`."""
-
-
-class Kernel:
-    """A kernel, asked as a front end asks it."""
-
-    def __init__(self, env: dict[str, str], cwd: Path) -> None:
-        self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(env=env, cwd=str(cwd))
-        self.client: BlockingKernelClient = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
-
-    def close(self) -> None:
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-
-    def send(self, code: str, *, cell_id: str = "", allow_stdin: bool = True) -> str:
-        session = self.client.session
-        content = {
-            "code": code,
-            "silent": False,
-            "store_history": True,
-            "user_expressions": {},
-            "allow_stdin": allow_stdin,
-            "stop_on_error": True,
-        }
-        message = session.msg("execute_request", content)
-        message["metadata"] = {"cellId": cell_id}
-        self.client.shell_channel.send(message)
-        return str(message["header"]["msg_id"])
-
-    def messages(self, sent: str, timeout_s: float = 30.0) -> Iterator[tuple[float, str, dict[str, Any]]]:
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            message = self.client.get_iopub_msg(timeout=timeout_s)
-            if message["parent_header"].get("msg_id") != sent:
-                continue
-            kind, content = message["msg_type"], message["content"]
-            yield time.monotonic(), kind, content
-            if kind == "status" and content["execution_state"] == "idle":
-                return
-        raise AssertionError("the cell did not end")
-
-    def reply(self, sent: str) -> dict[str, Any]:
-        while True:
-            message = self.client.get_shell_msg(timeout=30)
-            if message["parent_header"].get("msg_id") == sent:
-                return dict(message["content"])
-
-    def run(self, code: str, **options: Any) -> list[tuple[float, str, dict[str, Any]]]:
-        sent = self.send(code, **options)
-        seen = [one for one in self.messages(sent) if one[1] not in {"status", "execute_input"}]
-        self.reply(sent)
-        return seen
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +46,6 @@ def kernel(magic_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def client(magic_home: Home) -> Iterator[Client]:
     with connect(magic_home) as one:
         yield one
-
-
-def shown(seen: list[tuple[float, str, dict[str, Any]]]) -> list[tuple[float, str, dict[str, Any]]]:
-    return [one for one in seen if one[1] in {"display_data", "update_display_data"}]
 
 
 def test_a_stream_is_one_output_that_grows_and_ends_clean(kernel: Kernel) -> None:

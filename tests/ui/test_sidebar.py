@@ -33,7 +33,10 @@ LONGEST = """async () => {
 }"""
 SCROLL = """async () => {
     const body = document.querySelector('.aiplat-Panel-body');
-    const until = async done => { for (let frame = 0; !done() && frame < 300; frame += 1) { await new Promise(requestAnimationFrame); } if (!done()) { throw new Error('no older calls came'); } };
+    const until = async done => {
+        for (let frame = 0; !done() && frame < 300; frame += 1) { await new Promise(requestAnimationFrame); }
+        if (!done()) { throw new Error('no older calls came'); }
+    };
     const setSize = () => Number(document.querySelector('.aiplat-Calls li')?.getAttribute('aria-setsize'));
     for (let size = 0, turns = 0; size < 10000 && turns < 30; turns += 1) {
         body.scrollTop = body.scrollHeight;

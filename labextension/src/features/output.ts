@@ -5,11 +5,15 @@ import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
+import { blocks } from '../blocks';
 import { CommandIDs } from '../commands';
 import { count, money, seconds, shortId } from '../figures';
 import { quietSanitizer } from '../safety';
 import { statusWord } from '../views/parts';
 import { type IAnswer, isCallId, parseAnswer, WireError } from '../wire';
+
+/** Characters beyond which an answer is not laid out as Markdown, which would hold up the page for seconds. */
+const LARGE = 200_000;
 
 export const CALL_MIME = 'application/vnd.aiplat.call+json';
 
@@ -55,6 +59,7 @@ class AnswerView extends Widget implements IRenderMime.IRenderer {
     this.addClass('aiplat-Answer');
     this.foot.addClass('aiplat-Answer-foot');
     this.foot.node.setAttribute('role', 'group');
+    this.foot.node.dir = 'ltr';
     this.foot.node.setAttribute('aria-label', trans.__('About this call'));
     this.layout = new PanelLayout();
   }
@@ -82,20 +87,22 @@ class AnswerView extends Widget implements IRenderMime.IRenderer {
 
   /** The text, drawn by Jupyter's own renderers with their sanitiser; as plain text where it has no format. */
   private async renderBody(answer: IAnswer): Promise<void> {
-    const kind =
-      answer.text === '' ? 'none' : answer.format === 'html' ? 'html' : answer.format === 'text' ? 'text' : 'markdown';
+    const kind = kindOf(answer);
     if (kind !== this.kind) {
       this.body?.dispose();
       this.body = this.make(kind);
       this.kind = kind;
       if (this.body) {
         this.body.addClass('aiplat-Answer-body');
+        this.body.node.dir = 'auto';
         (this.layout as PanelLayout).insertWidget(0, this.body);
       }
     }
     if (this.body instanceof RenderedMarkdown || this.body instanceof RenderedHTML) {
       const data = { [this.body.mimeType]: source(answer) };
       await this.body.renderModel(new MimeModel({ data, trusted: false }));
+    } else if (this.body && kind === 'large') {
+      this.body.node.replaceChildren(...blocks(answer.text).map(part => element('span', 'aiplat-Answer-block', part)));
     } else if (this.body) {
       this.body.node.textContent = answer.text;
     }
@@ -163,7 +170,7 @@ class AnswerView extends Widget implements IRenderMime.IRenderer {
         trans.__('Tokens in and out')
       );
     }
-    if (answer.costUsd !== null || answer.status === 'ok') {
+    if (answer.costUsd !== null || answer.status === 'ok' || (answer.status !== 'refused' && answer.text)) {
       add(
         money(answer.costUsd, answer.currency, answer.usdRate, trans.__('cost unknown')),
         trans.__('What the call cost')
@@ -214,6 +221,16 @@ class AnswerView extends Widget implements IRenderMime.IRenderer {
   private readonly foot = new Widget();
   private body: Widget | null = null;
   private kind = '';
+}
+
+function kindOf(answer: IAnswer): 'none' | 'large' | 'html' | 'text' | 'markdown' {
+  if (answer.text === '') {
+    return 'none';
+  }
+  if (answer.text.length > LARGE) {
+    return 'large';
+  }
+  return answer.format === 'html' || answer.format === 'text' ? answer.format : 'markdown';
 }
 
 function source(answer: IAnswer): string {

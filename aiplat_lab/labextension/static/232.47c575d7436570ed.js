@@ -560,6 +560,22 @@
   font-family: var(--jp-content-font-family);
 }
 
+/* Nothing of an answer is drawn beyond its own box, nor does its direction reach the line under it. */
+.aiplat-Answer-body {
+  contain: paint;
+  unicode-bidi: isolate;
+}
+
+.aiplat-Answer-foot {
+  unicode-bidi: isolate;
+}
+
+.aiplat-Answer-block {
+  display: block;
+  content-visibility: auto;
+  contain-intrinsic-size: auto 1500px;
+}
+
 .aiplat-Answer pre.aiplat-Answer-body {
   margin: 0;
   padding: var(--jp-code-padding) 0;
