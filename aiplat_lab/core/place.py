@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from aiplat_lab.core.settings import Environment
 
-
 _MOVED = "__aiplat_notebook__"
 """The variable into which JupyterLab's extension writes the path of a notebook that was renamed while its kernel runs."""
 
