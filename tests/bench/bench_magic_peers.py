@@ -199,7 +199,9 @@ def seen(client: Any, code: str, *, headless: bool = False, on_message: Any = No
         if on_message is not None:
             on_message(kind)
         if kind == "status" and message["content"]["execution_state"] == "idle":
-            return str(client.get_shell_msg(timeout=60)["content"]["status"]), messages
+            while (reply := client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != sent:
+                pass  # of an earlier request, such as one that asked whether the kernel is ready
+            return str(reply["content"]["status"]), messages
 
 
 def texts(messages: list[tuple[float, str, Any]]) -> list[tuple[float, str]]:

@@ -221,7 +221,7 @@ def test_an_empty_cell_sends_nothing(lab: Lab, cell: str) -> None:
 
 def test_a_large_answer(lab: Lab) -> None:
     lab.shell.push({"large": "word & <b> " * 90_000})
-    ran = lab.run("%%ai --cache off\n{large}")
+    ran = lab.run("%%ai --cache off --no-stream\n{large}")
     assert ran.error is None and len(ran.call["text"]) > 900_000 and "text/html" not in ran.outputs[0]["data"]
 
 
