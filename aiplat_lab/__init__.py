@@ -12,8 +12,9 @@ from aiplat_lab.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from aiplat_lab import prompts
-    from aiplat_lab.client import achat, calls, chat, connect, embed, sql, stream
+    from aiplat_lab.client import achat, adry_run, calls, chat, connect, dry_run, embed, sql, stream
     from aiplat_lab.evals import compare, evaluate
+    from aiplat_lab.magic.twins import abudget, adiff, aplan, apromote, budget, diff, plan, promote
     from aiplat_lab.observe import replay
     from aiplat_lab.observe.verify import verify
     from aiplat_lab.reports import report
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "ab",
+    "abudget",
     "achat",
+    "adiff",
+    "adry_run",
+    "aplan",
+    "apromote",
+    "budget",
     "calls",
     "chat",
     "compare",
     "connect",
+    "diff",
+    "dry_run",
     "embed",
     "evaluate",
+    "plan",
+    "promote",
     "prompts",
     "replay",
     "report",
@@ -39,11 +50,13 @@ __all__ = [
 
 _MODULES = {"prompts": "aiplat_lab.prompts", "replay": "aiplat_lab.observe.replay"}
 """Names that are modules of their own."""
+_TWINS = ("abudget", "adiff", "aplan", "apromote", "budget", "diff", "plan", "promote")
 _HOMES = {
     "ab": "aiplat_lab.widgets",
     "compare": "aiplat_lab.evals",
     "evaluate": "aiplat_lab.evals",
     "report": "aiplat_lab.reports",
+    **dict.fromkeys(_TWINS, "aiplat_lab.magic.twins"),
     "verify": "aiplat_lab.observe.verify",
 }
 """Where a name comes from, for those that are not the client's."""

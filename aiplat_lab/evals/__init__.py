@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aiplat_lab.evals._evalset import Evalset, Sample, load
     from aiplat_lab.evals._evaluate import evaluate
     from aiplat_lab.evals._gate import GateResult, baseline, baseline_run, gate
+    from aiplat_lab.evals._keep import Kept, keep
     from aiplat_lab.evals._plan import Estimate
     from aiplat_lab.evals._run import Run, ScorerSummary, run
     from aiplat_lab.evals._runner import Progress
@@ -25,6 +26,7 @@ __all__ = [
     "Estimate",
     "Evalset",
     "GateResult",
+    "Kept",
     "Pairing",
     "Progress",
     "Run",
@@ -39,6 +41,7 @@ __all__ = [
     "compare",
     "evaluate",
     "gate",
+    "keep",
     "load",
     "measure",
     "run",
@@ -51,6 +54,7 @@ _HOMES = {
     "_evaluate": ("evaluate",),
     "_evalset": ("Evalset", "Sample", "load"),
     "_gate": ("GateResult", "baseline", "baseline_run", "gate"),
+    "_keep": ("Kept", "keep"),
     "_plan": ("Estimate",),
     "_run": ("Run", "ScorerSummary", "run"),
     "_runner": ("Progress",),

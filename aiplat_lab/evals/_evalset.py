@@ -156,6 +156,15 @@ def _read(path: Path) -> list[tuple[int, Any]]:
     return rows
 
 
+def check_rows(rows: Iterable[Mapping[str, Json]], *, name: str) -> None:
+    """Lets samples pass that an evalset can hold.
+
+    Raises:
+        EvalError: one is wrong.
+    """
+    _build(name, list(enumerate(rows, 1)), where="sample", path="", card={})
+
+
 def _build(name: str, rows: Sequence[tuple[int, Any]], *, where: str, path: str, card: Mapping[str, Json]) -> Evalset:
     if not rows:
         raise EvalError(f"the evalset {path or name} is empty: it needs at least one sample")

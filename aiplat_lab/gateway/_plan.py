@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
+from aiplat_lab.core.documents import request_document
 from aiplat_lab.core.errors import CallRefused
 from aiplat_lab.core.text import seconds
 from aiplat_lab.core.types import Call, Deployment, Policy, Price, Response, Usage
@@ -59,6 +60,7 @@ async def planned(
         prices: the prices.
         max_usd: gives in `tokens_within` how long an answer may be for the call to cost no more than this.
     """
+    call.state["request_hash"] = request_document(call.request).hash
     plan = _Plan(call, [])
     for index, policy in enumerate(policies):
         if index == len(FIRST) and not call.state.get("elsewhere"):

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import AiplatError, UsageError
 from aiplat_lab.core.types import Attribution, Json
-from aiplat_lab.gateway._door import Caller, Door, Fields, check_fields, json_reply, read_json, wanted
+from aiplat_lab.gateway._door import Caller, Door, Fields, check_fields, json_reply, read_json
 from aiplat_lab.gateway._own_routes import read_request, schema_of
 from aiplat_lab.gateway.reading import plain
 from aiplat_lab.policies import PERIODS
@@ -38,7 +38,7 @@ _BUDGET: Fields = {
     "attribution": (dict, "an object"),
 }
 _LONGEST = 1_000
-_MOST_USD = 10**9
+_LEAST_USD, _MOST_USD = Decimal("1e-12"), 10**9
 
 
 async def plan(door: Door, request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -48,7 +48,9 @@ async def plan(door: Door, request: web.Request, caller: Caller) -> web.StreamRe
     verdict, and the request as it would be sent.
     """
     body = await read_json(request)
-    given = wanted(body, "requests", list, "a list of requests")
+    given = body.get("requests")
+    if not isinstance(given, list):
+        raise UsageError("the field 'requests' must be a list of requests")
     if len(given) > MOST:
         raise UsageError(f"{len(given)} requests are too many for one plan; send up to {MOST}")
     max_usd = _amount(body.get("max_usd"))
@@ -77,7 +79,7 @@ def _amount(given: Json, *, name: str = "max_usd") -> Decimal | None:
         amount = Decimal(str(given))
     except InvalidOperation:
         amount = Decimal(-1)
-    if not amount.is_finite() or not 0 <= amount < _MOST_USD:
+    if not amount.is_finite() or not (amount == 0 or _LEAST_USD <= amount < _MOST_USD):
         raise UsageError(f'the field {name!r} must be US dollars such as "0.05", not {str(given)[:40]!r}')
     return amount
 

@@ -247,7 +247,6 @@ class Gateway:
         call = Call(request=self._prompts.named(request), started_at=self._clock(), deployments=self._behind(request.model))
         if not call.deployments or not (request.messages or request.inputs or request.body is not None):
             await self._before(call, ())  # raises what a call would
-        call.state["request_hash"] = request_document(request).hash
         return await planned(call, self._policies, orders=self._route.orders, prices=self._prices, max_usd=max_usd)
 
     def breakers(self) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PERIODS = ("day", "week", "month", "total")
 _HOW = "write %ai budget, %ai budget 2.50, %ai budget 2.50 --per day|week|month|total, or %ai budget off"
-_MOST = 10**9
+_LEAST, _MOST = Decimal("1e-9"), Decimal(10**9)
 
 
 def amount(text: str) -> Decimal:
@@ -30,7 +30,7 @@ def amount(text: str) -> Decimal:
         found = Decimal(text.strip().lstrip("".join(SIGNS.values())))
     except InvalidOperation:
         found = Decimal(-1)
-    if not found.is_finite() or not 0 <= found < _MOST:
+    if not found.is_finite() or not (found == 0 or _LEAST <= found < _MOST):
         raise UsageError(f"the budget is {text[:40]!r}; it takes an amount of money such as 2.50, or `off`. {_HOW[:1].upper()}{_HOW[1:]}")
     return found
 

@@ -16,15 +16,13 @@ from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
 from aiplat_lab.magic import _dry, _formats, _replay
 from aiplat_lab.magic._bundle import MIME, Answer, Bundle, Status, bundle, partial, provenance
-from aiplat_lab.magic._interpolate import interpolate
+from aiplat_lab.magic._interpolate import interpolate, variables
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
 from aiplat_lab.magic._reply import Reply, not_json
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
-
-_NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
 
 
 class Session:
@@ -314,16 +312,6 @@ def attribution(session: Session, options: Options, here: Place) -> Attribution:
         cell_id=here.cell_id,
         tags={**session.tags, **options.tags},
     )
-
-
-def variables(shell: Any) -> Mapping[str, Any]:  # Any: IPython's shell, and whatever its variables hold
-    """The notebook's variables, without what IPython itself put there."""
-    hidden = getattr(shell, "user_ns_hidden", {})
-    own = dict(shell.user_ns)
-    for name in _NOT_VARIABLES:
-        if name in own and own[name] is hidden.get(name, own[name]):
-            del own[name]
-    return own
 
 
 def model_name(magics: AiMagics, typed: str) -> str:

@@ -198,9 +198,19 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "cancel": _cancel,
     "plan": _commands_plan.plan,
     "budget": _commands_plan.budget,
+    "log": _commands_plan.log,
+    "diff": _commands_plan.diff,
+    "promote": _commands_plan.promote,
     "replay": _commands_replay.replay,
     "verify": _commands_replay.verify,
     "version": _version,
     "help": _help,
 }
 """Every command of `%ai`."""
+_CALL_OPTIONS = {"--evalset": (), "--expected": (), "--note": ()}
+WORDS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "cost": {"": (), "--by": _BY},
+    "budget": {"": ("off",), "--per": ("day", "week", "month", "total")},
+    "promote": {"": (), **_CALL_OPTIONS},
+}
+"""What may follow a command, for completion: options, and the values of each; those without an option stand under an empty text."""

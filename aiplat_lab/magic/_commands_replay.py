@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
 from aiplat_lab.core.notebooks import AiCell, read_cells
 from aiplat_lab.core.place import notebook
-from aiplat_lab.magic import _cell, _replay, _show
-from aiplat_lab.magic._interpolate import interpolate
+from aiplat_lab.magic import _replay, _show
+from aiplat_lab.magic._interpolate import interpolate, variables
 from aiplat_lab.magic._options import parse
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _status(magics: AiMagics, words: Sequence[str]) -> None:
 
 def _values(session: Session, cell: AiCell) -> dict[str, str]:
     """What goes into a cell's prompt now, by reference or by the saved prompt's variable; what cannot be read is left out."""
-    names = _cell.variables(session.shell)
+    names = variables(session.shell)
     values: dict[str, str] = {}
     try:
         options = parse(cell.line)

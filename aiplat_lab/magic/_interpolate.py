@@ -32,6 +32,7 @@ _TOKEN = re.compile(r"\\[A-Za-z]+\*?(?:\[[^\[\]\n]{0,80}\])?|\{")
 _LATEX_SUBSCRIPT = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]_\{\w{1,2}\}")
 _CODE = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?(?:^(?P=fence)|\Z)|(?P<ticks>`+)[^`\n]+(?P=ticks)", re.MULTILINE | re.DOTALL)
 _ESCAPED_OBJECT = re.compile(r'\{\{\s*(?:"|\}\})')
+_NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
 _BREAKS = frozenset({"\\n", "\\t", "\\r"})
 _LATEX_SPAN = 2000
 _SHORT, _TYPO = 3, 0.75
@@ -282,6 +283,16 @@ def hold(text: str, names: Mapping[str, Any], *, strict: bool = False, lenient: 
     one = _Holding(text, names, code)
     one.run()
     return Held("".join(one.pieces), one.mark, tuple(one.held), _warnings(one, strict=strict, lenient=lenient))
+
+
+def variables(shell: Any) -> Mapping[str, Any]:  # Any: IPython's shell, and whatever its variables hold
+    """The notebook's variables, without what IPython itself put there."""
+    hidden = getattr(shell, "user_ns_hidden", {})
+    own = dict(shell.user_ns)
+    for name in _NOT_VARIABLES:
+        if name in own and own[name] is hidden.get(name, own[name]):
+            del own[name]
+    return own
 
 
 def is_value(value: Any) -> bool:  # Any: the user's values

@@ -107,7 +107,10 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
         Running a cell again costs nothing while its prompt, model and settings are the same: the answer comes from the
         ledger, and the line under it says so. Interrupt the kernel to cancel a call. The last reply is in `_ai`.
 
-        Commands: %ai list, models, prompts, status, last, cost, cancel, plan, budget, replay, verify, version, help
+        Before spending: `%%ai --dry-run` one cell, `%ai plan` the whole notebook, `%ai budget 2.50` for all it may spend a day.
+
+        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, replay, verify,
+        cancel, version, help
         """
         from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for
 

@@ -21,6 +21,7 @@ _LATER = {
     "-p": "--response-path", "--response-path": "--response-path", "--api-base": "--api-base", "--api-key-name": "--api-key-name",
     "--eval": "--eval",
 }  # fmt: skip
+_LEAST_AMOUNT, _MOST_AMOUNT = Decimal("1e-9"), Decimal(10**9)
 _KEYS = re.compile(r"api_?key|authorization|secret|token$|password", re.IGNORECASE)
 
 
@@ -332,7 +333,7 @@ def _keep_amount(found: dict[str, Any], text: str, name: str) -> None:  # Any: a
         amount = Decimal(text.lstrip("£$€"))
     except InvalidOperation:
         amount = Decimal(-1)
-    if not amount.is_finite() or amount <= 0:
+    if not amount.is_finite() or not _LEAST_AMOUNT <= amount < _MOST_AMOUNT:
         raise UsageError(f"{name} is {text!r}; it takes an amount of money above 0, such as {name} 0.05")
     found["max_cost"] = amount
 
