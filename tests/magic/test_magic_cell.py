@@ -63,7 +63,7 @@ def test_the_same_cell_again_is_answered_from_the_ledger(lab: Lab) -> None:
     assert asked == 1 and again.call["text"] == first.call["text"]
     assert (again.call["cache"], Decimal(again.call["cost_usd"])) == ("hit", 0)
     assert again.call["call_id"] != first.call["call_id"]
-    assert "£0.00, saved £0.0000" in again.outputs[0]["data"]["text/plain"] and "cache hit" in again.outputs[0]["data"]["text/plain"]
+    assert "replayed, first asked just now, saved £0.0000" in again.outputs[0]["data"]["text/plain"]
     assert lab.run("%%ai --fresh\nsay this once").call["cache"] == "miss"
     assert lab.run("%%ai --cache off\nsay this once").call["cache"] == "off"
 
