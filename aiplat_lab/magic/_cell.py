@@ -348,7 +348,12 @@ def _each_row(magics: AiMagics, line: str, body: str, options: Options) -> None:
 
     session = magics.session()
     here = place(session.shell, session.environment)
-    each = _each.ready(magics, line, body, options, here)
+
+    def write(row: Mapping[str, Any]) -> _each.Written:  # Any: the user's values
+        cell = ready(magics, line, body, here=here, also=row)
+        return _each.Written(cell.request, cell.warnings)
+
+    each = _each.ready(session, options, here, body=body, names=variables(session.shell), write=write)
     if not options.background:
         each.run()
         return

@@ -13,14 +13,13 @@ from aiplat_lab.core.errors import AiplatError, UsageError, did_you_mean
 from aiplat_lab.core.place import Place
 from aiplat_lab.core.progress import NOTEBOOK_S, Meter, Output, Tell, teller
 from aiplat_lab.core.types import Request, Response
-from aiplat_lab.magic import _cell, _formats
-from aiplat_lab.magic._interpolate import variables
+from aiplat_lab.magic import _formats
 from aiplat_lab.magic._options import Options
 from aiplat_lab.magic._reply import not_json
 from aiplat_lab.rows import Engine, Mapped, Row, Rows, is_empty, raised, rows_of
 
 if TYPE_CHECKING:
-    from aiplat_lab.magic._magics import AiMagics
+    from aiplat_lab.magic._cell import Session
 
 WORKERS = 8
 MOST_WORKERS = 64
@@ -48,9 +47,7 @@ class _Names(NamedTuple):
 class Each:
     """One cell over many rows, read and ready."""
 
-    magics: AiMagics
-    line: str
-    body: str
+    session: Session
     options: Options
     here: Place
     rows: Rows
@@ -68,8 +65,7 @@ class Each:
                 kept all the same.
         """
         ending = self.engine.run()
-        session = self.magics.session()
-        currency, rate = session.money()
+        currency, rate = self.session.money()
         into = self.target.column if self.target else ("" if self.keyed else "answer")
         found = Mapped(self.engine.id, self.rows, self.engine.results, ending, into, self.keyed, currency, rate)
         self._keep(found)
@@ -86,7 +82,7 @@ class Each:
         return True
 
     def _keep(self, found: Mapped) -> None:
-        shell = self.magics.session().shell
+        shell = self.session.shell
         shell.push({"_ai": found}, interactive=False)
         if self.options.out and not self.options.background:
             shell.push({self.options.out: found})
@@ -105,15 +101,36 @@ class Each:
         return now.with_columns(found.columns)
 
 
-def ready(magics: AiMagics, line: str, body: str, options: Options, here: Place) -> Each:
+class Written(NamedTuple):
+    """The request of one row."""
+
+    request: Request
+    warnings: tuple[str, ...]
+
+
+def ready(
+    session: Session,
+    options: Options,
+    here: Place,
+    *,
+    body: str,
+    names: Mapping[str, Any],  # Any: the user's values
+    write: Callable[[Mapping[str, Any]], Written],
+) -> Each:
     """A cell with `--each`, read; nothing is sent yet.
+
+    Args:
+        session: what the cells of its kernel share.
+        options: its first line.
+        here: where it stands.
+        body: its text.
+        names: the notebook's variables.
+        write: gives the request for a row's variables.
 
     Raises:
         UsageError: a variable or column that does not exist, options that do not go together, a text that names no column.
         PromptError: the text cannot be written for its rows.
     """
-    session = magics.session()
-    names = variables(session.shell)
     _check(options)
     source, rows = _source(options.each, names)
     keyed = options.format == "json" or bool(options.schema)
@@ -125,12 +142,12 @@ def ready(magics: AiMagics, line: str, body: str, options: Options, here: Place)
 
     def ask(index: int) -> Request:
         row = values[index]
-        cell = _cell.ready(magics, line, body, here=here, also={"row": Row(row, rows.asked), **row})
-        for warning in cell.warnings:
+        written = write({"row": Row(row, rows.asked), **row})
+        for warning in written.warnings:
             if warning not in heard and len(heard) < _MOST_WARNINGS:
                 heard.append(warning)
                 sys.stderr.write(f"%%ai: {warning}\n")
-        return cell.request
+        return written.request
 
     skip = [index for index, one in enumerate(values) if is_empty(Row(one, rows.asked).asked_about)]
     _try(ask, rows, set(skip))
@@ -147,7 +164,7 @@ def ready(magics: AiMagics, line: str, body: str, options: Options, here: Place)
         retries=options.retries or 0,
         tell=_tell(options, here, output, lambda: teller(True, currency=currency, rate=rate)),
     )
-    return Each(magics, line, body, options, here, rows, source, target, engine, output, keyed)
+    return Each(session, options, here, rows, source, target, engine, output, keyed)
 
 
 def _tell(options: Options, here: Place, output: Output, elsewhere: Callable[[], Tell]) -> Tell:

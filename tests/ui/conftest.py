@@ -57,6 +57,7 @@ MODEL = """
 [models."{name}"]
 deployments = [{{ provider = "upstream", model = "{name}", input_usd_per_mtok = 400, output_usd_per_mtok = 800 }}]
 """
+NAMES = ("echo", "instant", "slow-stream", "stream-1000", "cut-stream", "status-500", "echo-100ms", "echo-1500ms")
 CONFIG = """
 c.ServerApp.ip = "127.0.0.1"
 c.ServerApp.port_retries = 0
@@ -110,7 +111,7 @@ def server(folder: Path, upstream: FaultServer) -> Iterator[str]:
         place.mkdir()
     key = home / "key"
     key.write_text("a-key-for-the-upstream")
-    models = "".join(MODEL.format(name=name) for name in ("echo", "instant", "slow-stream", "stream-1000", "cut-stream", "status-500"))
+    models = "".join(MODEL.format(name=name) for name in NAMES)
     (home / "aiplat.toml").write_text(SETTINGS.format(url=upstream.openai_url, key=key, models=models))
     (folder / "config.py").write_text(CONFIG)
     for name, settings in USER_SETTINGS.items():
