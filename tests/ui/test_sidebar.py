@@ -19,6 +19,8 @@ from aiplat_lab.core.settings import Home
 
 MANY = 10_000
 BATCH = 2_500
+HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+LEFTWARD = "نموذج עברית"
 QUIET = 2 * (os.cpu_count() or 1)
 SOURCE = "window.jupyterapp.shell.currentWidget.content.widgets[{}].model.sharedModel.getSource()"
 METADATA = "window.jupyterapp.shell.currentWidget.content.widgets[{}].model.getMetadata('aiplat')"
@@ -34,8 +36,10 @@ LONGEST = """async () => {
 SCROLL = """async () => {
     const body = document.querySelector('.aiplat-Panel-body');
     const until = async done => {
-        for (let frame = 0; !done() && frame < 300; frame += 1) { await new Promise(requestAnimationFrame); }
-        if (!done()) { throw new Error('no older calls came'); }
+        for (let frame = 0; !done(); frame += 1) {
+            if (frame > 300) { throw new Error('no older calls came'); }
+            await new Promise(requestAnimationFrame);
+        }
     };
     const setSize = () => Number(document.querySelector('.aiplat-Calls li')?.getAttribute('aria-setsize'));
     for (let size = 0, turns = 0; size < 10000 && turns < 30; turns += 1) {
@@ -68,9 +72,9 @@ def fold(lab: Lab, name: str) -> Locator:
     return part
 
 
-def imported(client: Client, count: int, **changes: Any) -> None:
+def imported(client: Client, count: int, *, ago_s: float = 3600, **changes: Any) -> None:
     """Calls in the ledger, as another gateway would have made them."""
-    now = datetime.now(UTC) - timedelta(hours=1)
+    now = datetime.now(UTC) - timedelta(seconds=ago_s)
 
     def row(index: int) -> dict[str, Any]:
         at = now + timedelta(milliseconds=index)
@@ -206,8 +210,8 @@ def test_a_notebook_that_is_renamed_while_it_runs_shows_its_calls_again(lab: Lab
 
 def test_ten_thousand_calls_make_no_long_task_and_their_texts_are_only_texts(lab: Lab, client: Client, axe: Any) -> None:
     imported(client, MANY - 2)
-    imported(client, 1, request_model='<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>')
-    imported(client, 1, request_model="نموذج עברית")
+    imported(client, 1, ago_s=0, request_model=HOSTILE)
+    imported(client, 1, ago_s=0, request_model=LEFTWARD)
     lab.open_panel()
     calls = lab.panel.locator(".aiplat-Calls li")
     expect(calls.first).to_be_visible(timeout=20_000)
@@ -216,6 +220,8 @@ def test_ten_thousand_calls_make_no_long_task_and_their_texts_are_only_texts(lab
     for _ in range(3):  # neighbours on the machine only ever add to a task: the best round is what the list itself takes
         drawn = lab.page.evaluate(SCROLL)
         rounds.append(lab.page.evaluate(LONGEST))
+        if rounds[-1] <= 100:
+            break
     longest = min(rounds)
     print(f"sidebar with {MANY} calls: longest task {longest:.0f} ms, {drawn} rows in the page")
     assert drawn < 80
@@ -224,6 +230,9 @@ def test_ten_thousand_calls_make_no_long_task_and_their_texts_are_only_texts(lab
     expect(lab.panel.locator('.aiplat-Calls li[aria-posinset="1"] button')).to_be_focused()
     lab.page.keyboard.press("ArrowDown")
     expect(lab.panel.locator('.aiplat-Calls li[aria-posinset="2"] button')).to_be_focused()
+    names = lab.panel.locator(".aiplat-Calls .aiplat-Call-model")
+    expect(names.filter(has_text=HOSTILE)).to_have_text(HOSTILE)
+    expect(names.filter(has_text=LEFTWARD)).to_have_text(LEFTWARD)
     assert lab.page.evaluate("window.hacked") is None
     expect(lab.panel.locator(".aiplat-Calls img, .aiplat-Calls script")).to_have_count(0)
     assert axe(lab, "#aiplat-panel") == []

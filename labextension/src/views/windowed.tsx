@@ -19,7 +19,8 @@ const UNSEEN_HEIGHT = 800;
  */
 export function windowOf(above: number, height: number, row: number, count: number): IWindow {
   const first = Math.min(Math.max(Math.floor(above / row) - AROUND, 0), Math.max(count - 1, 0));
-  const last = Math.max(Math.min(Math.ceil((above + height) / row) + AROUND, count), first);
+  // Some rows are there even when the list lies far below what is seen, so that the Tab key reaches it.
+  const last = Math.min(Math.max(Math.ceil((above + height) / row), first) + AROUND, count);
   return { first, last };
 }
 
