@@ -34,7 +34,16 @@ def canonical_json(value: Json) -> bytes:
 
     A lone surrogate, which JSON text can carry and UTF-8 cannot, becomes `?`.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode("utf-8", "replace")
+    return _CANONICAL.encode(value).encode("utf-8", "replace")
+
+
+def wire_json(value: Json) -> bytes:
+    """`value` as JSON without spaces, its keys in their order; a lone surrogate becomes `?`."""
+    return _WIRE.encode(value).encode("utf-8", "replace")
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)  # made once: making one costs
+_WIRE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def content_hash(value: Json) -> str:

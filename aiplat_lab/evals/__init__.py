@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiplat_lab.evals._run import Run, ScorerSummary, run
     from aiplat_lab.evals._runner import Progress
     from aiplat_lab.evals._savings import Savings, savings
+    from aiplat_lab.evals._schema import check_schema, problem
     from aiplat_lab.evals._score import Answer, Ask, Score, Scorer, measure, scorer
 
 __all__ = [
@@ -38,12 +39,14 @@ __all__ = [
     "ScorerSummary",
     "baseline",
     "baseline_run",
+    "check_schema",
     "compare",
     "evaluate",
     "gate",
     "keep",
     "load",
     "measure",
+    "problem",
     "run",
     "savings",
     "scorer",
@@ -58,6 +61,7 @@ _HOMES = {
     "_plan": ("Estimate",),
     "_run": ("Run", "ScorerSummary", "run"),
     "_runner": ("Progress",),
+    "_schema": ("check_schema", "problem"),
     "_savings": ("Savings", "savings"),
     "_score": ("Answer", "Ask", "Score", "Scorer", "measure", "scorer"),
 }

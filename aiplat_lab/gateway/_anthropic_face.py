@@ -12,7 +12,7 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.ids import new_id
-from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage
+from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage, wire_json
 from aiplat_lab.gateway._door import (
     Caller,
     Door,
@@ -23,7 +23,6 @@ from aiplat_lab.gateway._door import (
     cache_mode,
     check_fields,
     check_settings,
-    dumps,
     facts,
     json_reply,
     model_of,
@@ -130,7 +129,7 @@ async def count_tokens(door: Door, request: web.Request, caller: Caller) -> web.
     count = await door.gateway.count_tokens(asked)
     if count is not None:
         return json_reply({"input_tokens": count})
-    size = len(dumps({name: body[name] for name in ("system", "messages", "tools") if name in body}))
+    size = len(wire_json({name: body[name] for name in ("system", "messages", "tools") if name in body}))
     return json_reply({"input_tokens": math.ceil(size / _BYTES_A_TOKEN)}, headers={"x-aiplat-estimate": "true"})
 
 
@@ -229,7 +228,7 @@ def _plain_text(blocks: Json, where: str, lost: Lost) -> str:
             lost.hints.append("cache_control")
         if block.get("type", "text") != "text":
             lost.native.append(f"{where} ({str(block.get('type'))[:40]})")
-    return "".join(str(block.get("text", "")) if block.get("type", "text") == "text" else dumps(block).decode() for block in blocks)
+    return "".join(str(block.get("text", "")) if block.get("type", "text") == "text" else wire_json(block).decode() for block in blocks)
 
 
 def _settings(body: Mapping[str, Json], lost: Lost) -> dict[str, Json]:
@@ -395,4 +394,4 @@ class _Events:
 
 
 def _event(data: Mapping[str, Json]) -> bytes:
-    return b"event: " + str(data["type"]).encode() + b"\ndata: " + dumps(dict(data)) + b"\n\n"
+    return b"event: " + str(data["type"]).encode() + b"\ndata: " + wire_json(dict(data)) + b"\n\n"

@@ -22,7 +22,7 @@ from aiohttp.http_exceptions import PayloadEncodingError
 
 from aiplat_lab.core.errors import AiplatError, AuthRefused, UsageError, did_you_mean
 from aiplat_lab.core.settings import Home, Settings
-from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response
+from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, wire_json
 from aiplat_lab.gateway._metrics import Metrics
 from aiplat_lab.gateway._prompt_files import PromptFiles
 from aiplat_lab.gateway.batch import Batches
@@ -426,14 +426,9 @@ def stream_facts(stream: Stream) -> dict[str, str]:
     return {"x-aiplat-call-id": stream.call_id, "x-aiplat-cache": stream.cache, **_noted(stream.facts.flags, stream.facts.notes)}
 
 
-def dumps(data: Json) -> bytes:
-    """JSON as bytes; a lone surrogate becomes `?`."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
 def json_reply(data: Json, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """An answer that is JSON."""
-    return web.Response(body=dumps(data), status=status, content_type="application/json", headers=headers)
+    return web.Response(body=wire_json(data), status=status, content_type="application/json", headers=headers)
 
 
 class Events(Protocol):

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import UnknownModel, UsageError, did_you_mean
 from aiplat_lab.core.ids import new_id
-from aiplat_lab.core.types import Chunk, Json, Request, Response, Usage
+from aiplat_lab.core.types import Chunk, Json, Request, Response, Usage, wire_json
 from aiplat_lab.gateway import _gemini_asked
 from aiplat_lab.gateway._door import (
     Caller,
@@ -20,7 +20,6 @@ from aiplat_lab.gateway._door import (
     attribution,
     cache_mode,
     check_settings,
-    dumps,
     facts,
     json_reply,
     known_name,
@@ -152,7 +151,7 @@ async def count_tokens(door: Door, request: web.Request, caller: Caller) -> web.
     count = await door.gateway.count_tokens(asked)
     if count is not None:
         return json_reply({"totalTokens": count})
-    size = len(dumps([message.to_json() for message in asked.messages])) + len(dumps(asked.settings.get("tools") or ""))
+    size = len(wire_json([message.to_json() for message in asked.messages])) + len(wire_json(asked.settings.get("tools") or ""))
     return json_reply({"totalTokens": math.ceil(size / _BYTES_A_TOKEN)}, headers={"x-aiplat-estimate": "true"})
 
 
@@ -352,7 +351,7 @@ class _Events:
         return self._event(GeminiFace().fault_body(fault))
 
     def _event(self, data: Mapping[str, Json]) -> bytes:
-        return b"data: " + dumps(dict(data)) + b"\r\n\r\n"
+        return b"data: " + wire_json(dict(data)) + b"\r\n\r\n"
 
 
 @dataclass(slots=True)
@@ -375,4 +374,4 @@ class _Array(_Events):
 
     def _event(self, data: Mapping[str, Json]) -> bytes:
         before, self.begun = (b",\r\n" if self.begun else b""), True
-        return before + dumps(dict(data))
+        return before + wire_json(dict(data))

@@ -6,7 +6,6 @@ import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused
@@ -51,6 +50,29 @@ class Histogram:
         yield _line(f"{name}_count", known, total)
 
 
+class Watch:
+    """A call under way, as a context."""
+
+    __slots__ = ("_answered", "_begun", "_metrics", "_request")
+
+    def __init__(self, metrics: Metrics, request: Request) -> None:
+        self._metrics = metrics
+        self._request = request
+        self._answered: Response | None = None
+
+    def __enter__(self) -> Callable[[Response], None]:
+        self._begun = time.perf_counter()
+        self._metrics.in_flight += 1
+        return self._note
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._metrics.in_flight -= 1
+        self._metrics.ended(self._request, time.perf_counter() - self._begun, self._answered, error)
+
+    def _note(self, response: Response) -> None:
+        self._answered = response
+
+
 class Metrics:
     """What this gateway process has done since it started."""
 
@@ -69,34 +91,24 @@ class Metrics:
         self._queued = Histogram(WAITS_S)
         self._models: set[str] = set()
 
-    @contextmanager
-    def watch(self, request: Request) -> Iterator[Callable[[Response], None]]:
-        """Counts one call; what is yielded is told of its answer."""
-        model = self._model(request.model)
-        answered: list[Response] = []
-        begun = time.perf_counter()
-        status = "cancelled"
-        self.in_flight += 1
-        try:
-            yield answered.append
-            status = "ok" if answered else "cancelled"
-        except CallRefused as error:
+    def watch(self, request: Request) -> Watch:
+        """Counts one call; what is entered is told of its answer."""
+        return Watch(self, request)
+
+    def ended(self, request: Request, seconds: float, response: Response | None, error: BaseException | None) -> None:
+        """Counts a call that ended."""
+        status = "ok" if response is not None and error is None else "cancelled"
+        if isinstance(error, CallRefused):
             status = "refused"
             self.refused(error.policy, error_type(error))
-            raise
-        except CallCancelled:
-            raise
-        except AiplatError as error:
+        elif isinstance(error, AiplatError) and not isinstance(error, CallCancelled):
             status = "error"
             self._count(self._errors, error_type(error))
-            raise
-        finally:
-            self.in_flight -= 1
-            response = answered[0] if answered else None
-            self._calls[model, response.provider if response else "", status, request.attribution.surface] += 1
-            self._seconds.add(time.perf_counter() - begun)
-            if response is not None:
-                self._answer(model, response)
+        model = self._model(request.model)
+        self._calls[model, response.provider if response else "", status, request.attribution.surface] += 1
+        self._seconds.add(seconds)
+        if response is not None:
+            self._answer(model, response)
 
     def refused(self, policy: str, kind: str) -> None:
         """Counts a refusal."""

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import UnknownModel, UsageError, did_you_mean
 from aiplat_lab.core.ids import new_id
-from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage
+from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage, wire_json
 from aiplat_lab.gateway._door import (
     SETTINGS,
     Caller,
@@ -25,7 +25,6 @@ from aiplat_lab.gateway._door import (
     check_fields,
     check_objects,
     check_settings,
-    dumps,
     facts,
     json_reply,
     known_name,
@@ -332,4 +331,4 @@ class _Events:
 
 
 def _data(data: Json) -> bytes:
-    return b"data: " + dumps(data) + b"\n\n"
+    return b"data: " + wire_json(data) + b"\n\n"

@@ -24,7 +24,7 @@ from aiplat_lab.core.errors import (
 from aiplat_lab.core.ids import is_id, new_id
 from aiplat_lab.core.prompts import Reference
 from aiplat_lab.core.times import period_start, with_moments
-from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now
+from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, utc_now, wire_json
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.gateway._door import (
     CACHE_MODES,
@@ -34,7 +34,6 @@ from aiplat_lab.gateway._door import (
     Fields,
     check_fields,
     check_settings,
-    dumps,
     facts,
     json_reply,
     known_name,
@@ -74,15 +73,15 @@ class _Lines:
 
     def of(self, chunk: Chunk) -> bytes:
         """A piece of text; whatever else there is stands at the end."""
-        return dumps({"text": chunk.text}) + b"\n" if chunk.text else b""
+        return wire_json({"text": chunk.text}) + b"\n" if chunk.text else b""
 
     def end(self, response: Response | None) -> bytes:
         """The whole answer."""
-        return dumps({"end": response.to_json() if response else {}}) + b"\n"
+        return wire_json({"end": response.to_json() if response else {}}) + b"\n"
 
     def error(self, fault: Fault) -> bytes:
         """The error that broke it."""
-        return dumps(OwnFace().fault_body(fault)) + b"\n"
+        return wire_json(OwnFace().fault_body(fault)) + b"\n"
 
 
 _CALL: Fields = {

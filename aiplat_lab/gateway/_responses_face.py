@@ -15,7 +15,7 @@ from aiohttp import web
 
 from aiplat_lab.core.errors import UsageError
 from aiplat_lab.core.ids import new_id
-from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage
+from aiplat_lab.core.types import Chunk, Json, Message, Request, Response, Usage, wire_json
 from aiplat_lab.gateway._door import (
     Caller,
     Door,
@@ -26,7 +26,6 @@ from aiplat_lab.gateway._door import (
     cache_mode,
     check_fields,
     check_settings,
-    dumps,
     facts,
     json_reply,
     model_of,
@@ -151,7 +150,7 @@ def _item(item: Mapping[str, Json], where: str, lost: Lost) -> Iterator[Message]
         yield Message(role, _content(item.get("content"), where, lost))
     elif kind == "function_call_output":
         output = item.get("output")
-        yield Message("tool", output if isinstance(output, str) else dumps(output).decode(), {"tool_call_id": item.get("call_id", "")})
+        yield Message("tool", output if isinstance(output, str) else wire_json(output).decode(), {"tool_call_id": item.get("call_id", "")})
     elif kind == "reasoning":
         lost.hints.append("reasoning_items")
     else:
@@ -360,7 +359,7 @@ class _Events:
         """The events for one piece."""
         if chunk.body is not None and str(chunk.body.get("type") or "").startswith("response."):
             self.passing = self.begun = True
-            return f"event: {chunk.body['type']}\ndata: ".encode() + dumps(chunk.body) + b"\n\n"
+            return f"event: {chunk.body['type']}\ndata: ".encode() + wire_json(chunk.body) + b"\n\n"
         self.usage = chunk.usage or self.usage
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self.model = chunk.response_model or self.model
@@ -425,7 +424,7 @@ class _Events:
     def _event(self, kind: str, **data: Json) -> bytes:
         event = {"type": kind, "sequence_number": self.number, **data}
         self.number += 1
-        return f"event: {kind}\ndata: ".encode() + dumps(event) + b"\n\n"
+        return f"event: {kind}\ndata: ".encode() + wire_json(event) + b"\n\n"
 
     def error(self, fault: Fault) -> bytes:
         """The event of a stream that breaks; with `error` in it, the SDKs raise it."""

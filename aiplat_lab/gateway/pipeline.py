@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -43,6 +44,8 @@ from aiplat_lab.gateway.tools import merge_tool_calls, replay
 from aiplat_lab.ledger import Ledger
 from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, Cache, KeyRing, Limits, Prompts, Redact, make
 from aiplat_lab.prices import Prices, load
+
+logger = logging.getLogger(__name__)
 
 _CLOSE_S = 0.4
 """How long a provider may take to close a connection; the caller is not kept waiting for more."""
@@ -87,7 +90,9 @@ class Gateway:
         self.elsewhere: Callable[[str], str] = lambda call_id: ""
         """Says where a call waits that is under way but not here, such as in a batch; an empty text for any other."""
         self.ended: Callable[[Call, Mapping[str, Any]], None] | None = None
-        if any(provider.kind != "local" for provider in settings.providers.values()):
+        outside = {name for name, provider in settings.providers.items() if provider.kind != "local"}
+        named = [one for deployments in self._deployments.values() for one in deployments if one.provider in outside]
+        if outside and (not named or any(one.price is None for one in named)):
             Thread(target=load, name="prices", daemon=True).start()  # so that no call waits for the price list
 
     @property
@@ -127,6 +132,7 @@ class Gateway:
         call = trip.call
         try:
             await self._before(call, self._policies)
+            self._ledger.flush()
             if call.response is None:
                 call.response = await self._route.answer(call)
                 for answered in self._answered:
@@ -296,9 +302,17 @@ class Gateway:
         trip = Trip(call, asyncio.get_running_loop().time(), request_document(request), task, task.cancelling())
         call.state["began"] = trip.began
         call.state["request_hash"] = trip.asked.hash
-        self._ledger.begin(begin_row(call))
+        self._ledger.begin(begin_row(call), soon=True)  # with what a budget holds, in one line; else before anything else happens
+        asyncio.get_running_loop().call_soon(self._noted)
         self._trips[call.id] = trip
         return trip
+
+    def _noted(self) -> None:
+        """Writes down that calls began which wait for something before they are sent."""
+        try:
+            self._ledger.flush()
+        except LedgerError as error:
+            logger.warning("calls under way are not noted: %s", error)
 
     async def _before(self, call: Call, policies: Sequence[Policy]) -> None:
         request = call.request
@@ -445,6 +459,7 @@ class Stream(AbstractAsyncContextManager["Stream"]):
         trip = self._trip = gateway._begin(self._request)
         try:
             await gateway._before(trip.call, gateway._policies)
+            gateway._ledger.flush()
             if trip.call.response is not None:
                 await gateway._masking.answered(trip.call)
                 self._pending, self._ended = replay(trip.call.response), True

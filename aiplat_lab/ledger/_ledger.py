@@ -58,6 +58,8 @@ class Ledger:
         self._pid = os.getpid()
         self._write = threading.Lock()
         self._open_calls: dict[str, bytes] = {}
+        self._unwritten: dict[str, bytes] = {}
+        """Of those, what the next line takes with it."""
         self._known: set[str] = set()
         self._seq, self._hash = 0, GENESIS
         self._closed = False
@@ -142,8 +144,12 @@ class Ledger:
         """How many rows of the chain are in the spool and not in DuckDB yet."""
         return max(0, self.head.seq - self._store.head().seq)
 
-    def begin(self, row: Row) -> None:
+    def begin(self, row: Row, *, soon: bool = False) -> None:
         """Notes that a call began. Should the process end before the call is recorded, it becomes a row `gateway_lost`.
+
+        Args:
+            row: what is known of it.
+            soon: the note goes with the next line that is written, or by `flush`, which the caller sees to before anything is sent.
 
         Raises:
             LedgerError: the disk is full or the spool cannot be written; then the call should not be made.
@@ -152,8 +158,21 @@ class Ledger:
         line = begin_line(prepared.plain())
         with self._write:
             self._writing().need_room()
-            self._append(line)
+            if soon:
+                self._unwritten[prepared.id] = line
+            else:
+                self._append(line)
             self._open_calls[prepared.id] = line
+
+    def flush(self) -> None:
+        """Writes the notes of calls that began and were to be written soon.
+
+        Raises:
+            LedgerError: as `begin`.
+        """
+        if self._unwritten:
+            with self._write:
+                self._append(b"")
 
     def hold(self, call_id: str, usd: Decimal, *, provider: str = "") -> None:
         """Notes what a call that began may cost at most. Should the process end before the call, its budgets book that.
@@ -170,6 +189,7 @@ class Ledger:
             begun = self._open_calls.get(call_id)
             if begun is not None:
                 line = held_line(begun, usd=f"{usd:f}", provider=provider)
+                self._unwritten.pop(call_id, None)
                 self._append(line)
                 self._open_calls[call_id] = line
 
@@ -189,6 +209,8 @@ class Ledger:
         with self._write:
             before = self._payload_lines(payloads) if payloads else ()
             line, receipt = self._chained(prepared)
+            if kind == "call":
+                self._unwritten.pop(prepared.id, None)
             self._append(b"".join([*(text for _, text in before), line]) if before else line)
             self._take(receipt, (digest for digest, _ in before))
             if kind == "call":
@@ -278,7 +300,11 @@ class Ledger:
         self._known.update(digests)
 
     def _append(self, data: bytes) -> None:
-        self._writing().append(data)
+        if not self._unwritten:
+            self._writing().append(data)
+            return
+        self._writing().append(b"".join([*self._unwritten.values(), data]))
+        self._unwritten.clear()
 
     def _writing(self) -> Spool:
         if self._spool is None or (self._closed and self._spool.closed):
@@ -294,6 +320,7 @@ class Ledger:
             log.warning("the segment grows on: %s", error)
             return
         self._known.clear()
+        self._unwritten.clear()
         if self._open_calls:
             spool.append(b"".join(self._open_calls.values()))
 

@@ -20,6 +20,8 @@ from aiplat_lab.ledger import schema
 
 log = logging.getLogger("aiplat_lab.ledger")
 MEMORY_LIMIT = "1GB"
+FLUSH_THRESHOLD = "1MB"
+"""Memory beyond this that a statement leaves free is given back to the system, which would else be kept for later."""
 CHECKPOINT_THRESHOLD = "256MB"
 """DuckDB's own checkpoints wait for so much; the loader makes them when a segment is sealed."""
 _CORRUPT_WAL = re.compile(r"byte position (\d+)")
@@ -100,6 +102,8 @@ def connect(*, temp: Path | None = None) -> duckdb.DuckDBPyConnection:
         "autoload_known_extensions": False,
         "allow_community_extensions": False,
         "memory_limit": MEMORY_LIMIT,
+        "allocator_flush_threshold": FLUSH_THRESHOLD,
+        "allocator_bulk_deallocation_flush_threshold": FLUSH_THRESHOLD,
     }
     if temp is not None:
         config["temp_directory"] = str(temp)

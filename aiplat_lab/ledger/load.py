@@ -16,11 +16,11 @@ from aiplat_lab.ledger.rows import columns
 from aiplat_lab.ledger.spool import Line, lines
 
 log = logging.getLogger("aiplat_lab.ledger")
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 1 << 20
 """About how much of a segment goes into one transaction."""
 _ROW_ERRORS = (duckdb.DataError, duckdb.ProgrammingError, duckdb.IntegrityError)
 """What DuckDB raises for a row it cannot hold; other errors say that it cannot work at all now."""
-_LEAST_OBJECT_BYTES = 16 << 20
+_LEAST_OBJECT_BYTES = 1 << 20
 
 
 def _struct(table: str) -> str:

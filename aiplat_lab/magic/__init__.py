@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from typing import Any
 
 from aiplat_lab.magic._magics import AiMagics
@@ -17,6 +19,10 @@ def load(ipython: Any) -> None:  # Any: IPython's shell, which comes without typ
     if "AiMagics" not in ipython.magics_manager.registry:
         ipython.register_magics(AiMagics)
         ipython.input_transformers_post.append(_with_a_body)
+        ipython.user_ns_hidden.setdefault("Err", {})
+        ipython.user_ns.setdefault("Err", {})
+        ipython.events.register("post_run_cell", _noting(ipython))
+        _answer_to(ipython.extension_manager)
         completer = getattr(ipython, "Completer", None)
         if completer is not None:
             completer.custom_matchers.append(_matcher(ipython))
@@ -41,6 +47,43 @@ def _matcher(ipython: Any) -> Any:  # Any: as in `load`, and its completer's mat
         return {"completions": completions, "matched_fragment": found.fragment, "suppress": True, "ordered": True}
 
     return ai_matcher
+
+
+_THEIRS = ("jupyter_ai_magics", "jupyter_ai", "jupyter_ai_magic_commands")
+
+
+def _answer_to(manager: Any) -> None:  # Any: IPython's extension manager
+    """Lets notebooks written for jupyter-ai load this extension under its names, where jupyter-ai itself is not installed."""
+    load_extension = manager.load_extension
+
+    def load_or_answer(module_str: str) -> Any:  # Any: as IPython has it
+        if module_str in _THEIRS and find_spec(module_str) is None:
+            sys.stderr.write(f"{module_str} is not installed; %ai and %%ai are those of aiplat-lab.\n")
+            return "already loaded"
+        return load_extension(module_str)
+
+    manager.load_extension = load_or_answer
+
+
+def _noting(ipython: Any) -> Any:  # Any: IPython's shell and the result of a cell
+    """Keeps the traceback of each cell that failed under its number, as `Err[n]`, for prompts that ask about it."""
+
+    def noted(result: Any) -> None:
+        error = result.error_before_exec or result.error_in_exec
+        number = getattr(result, "execution_count", None)
+        kept = ipython.user_ns.get("Err")
+        if error is None or number is None or not isinstance(kept, dict):
+            return
+        from traceback import format_exception  # a cell that fails can pay for it
+
+        kept[number] = "".join(format_exception(error))[-_MOST_TRACEBACK:]
+        while len(kept) > _MOST_ERRORS:
+            kept.pop(next(iter(kept)))
+
+    return noted
+
+
+_MOST_TRACEBACK, _MOST_ERRORS = 8_000, 50
 
 
 def _with_a_body(lines: list[str]) -> list[str]:

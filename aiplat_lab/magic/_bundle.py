@@ -43,6 +43,10 @@ class Answer:
     currency: str = "USD"
     usd_rate: Decimal = Decimal(1)
     """Units of `currency` for one US dollar."""
+    notes: tuple[str, ...] = ()
+    """What else the line under the answer says."""
+    earlier: tuple[Response, ...] = ()
+    """The answers before the last one, of a cell that asked more than once."""
 
 
 def bundle(answer: Answer) -> Bundle:
@@ -89,6 +93,8 @@ def document(answer: Answer) -> dict[str, Any]:  # Any: JSON
         "response_hash": response_document(response).hash if response else "",
         "prompt_name": request.attribution.prompt_name,
         "prompt_version": request.attribution.prompt_version,
+        "notes": list(answer.notes),
+        "earlier_call_ids": [one.call_id for one in answer.earlier],
         "error": {"type": type(answer.error).__name__, "message": answer.error.message} if answer.error else None,
     }
 
@@ -125,6 +131,9 @@ def footer(answer: Answer) -> str:
     ]
     if answer.status not in {"ok", "running"}:
         parts.insert(0, answer.status)
+    if answer.earlier:
+        parts.append(_in_all(answer, response))
+    parts.extend(answer.notes)
     if response.finish_reason == "length":
         parts.append("cut at the token limit")
     parts.extend(_FLAGS.get(flag, flag.replace("_", " ")) for flag in response.flags)
@@ -148,6 +157,14 @@ def _cost(answer: Answer, response: Response) -> str:
     shown = money(cost, currency=answer.currency, rate=answer.usd_rate)
     saved = (response.baseline_cost_usd or cost) - cost
     return f"{shown}, saved {money(saved, currency=answer.currency, rate=answer.usd_rate)}" if saved > 0 else shown
+
+
+def _in_all(answer: Answer, response: Response) -> str:
+    """What a cell cost that asked more than once."""
+    costs = [one.cost_usd for one in (*answer.earlier, response)]
+    known = [cost for cost in costs if cost is not None]
+    total = money(sum(known, Decimal(0)), currency=answer.currency, rate=answer.usd_rate) if len(known) == len(costs) else "cost unknown"
+    return f"{len(costs)} calls, {total} in all"
 
 
 def _title(answer: Answer) -> str:

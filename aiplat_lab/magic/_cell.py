@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +11,8 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import Client, connect
-from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, UsageError
+from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, CapabilityRefused, ProviderError, UsageError, shorten
+from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
@@ -20,10 +22,12 @@ from aiplat_lab.magic._interpolate import interpolate
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
 from aiplat_lab.magic._reply import Reply, not_json
+from aiplat_lab.magic._steps import Steps, Thread, steps_of
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
 
+_PAUSE_S, _MOST_PAUSE_S = 1.0, 30.0
 _NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
 
 
@@ -35,6 +39,10 @@ class Session:
         self.environment: Environment = environment()
         self.client: Client = connect()
         self.last: Reply | None = None
+        self.threads: dict[str, Thread] = {}
+        """The conversations of this kernel's cells, by name."""
+        self.allowed: set[str] = set()
+        """Functions that a person lets run without being asked again."""
         self.tags: dict[str, str] = {}
         """Tags of every call of this kernel's cells."""
         self._money: tuple[str, Decimal] | None = None
@@ -82,12 +90,14 @@ class Session:
 class Cell:
     """One cell on its way from text to output."""
 
-    def __init__(self, session: Session, options: Options, here: Place, request: Request) -> None:
+    def __init__(self, session: Session, options: Options, here: Place, request: Request, steps: Steps | None = None) -> None:
         self.session = session
         self.options = options
         self.here = here
         self.request = request
-        self.format: Format = options.format or "markdown"
+        self.steps = steps or Steps(request)
+        self.earlier: list[Response] = []
+        self.format: Format = options.format or ("json" if options.schema else "markdown")
         self._display_id = uuid.uuid4().hex
         self._live = Live(self._show, self._partial)
 
@@ -98,7 +108,7 @@ class Cell:
             AiplatError: it failed, was refused or was interrupted; what had come until then is shown and marked.
         """
         try:
-            response = self._ask()
+            response = self._answered()
         except KeyboardInterrupt:
             error = CallCancelled(
                 "interrupted: the call was cancelled at the provider, and what had come until then is kept and recorded. "
@@ -111,6 +121,42 @@ class Cell:
             self._fail(error, "refused" if isinstance(error, CallRefused) else "cancelled" if isinstance(error, CallCancelled) else "error")
             raise
         return self._finish(response)
+
+    def _answered(self) -> Response:
+        """The answer that stands, after every step."""
+        response = self._asked()
+        for step in self.steps.steps:
+            try:
+                while (more := step.next(self.request, response)) is not None:
+                    self.earlier.append(response)
+                    self._live.restart()
+                    self.request = more
+                    response = self._asked()
+            except ProviderError:
+                self._keep(Reply(response.text, request=self.request, response=response, bundle={"text/plain": response.text}))
+                raise
+        return response
+
+    def _asked(self) -> Response:
+        """The answer, after as many further tries as the cell may make."""
+        for left in range(self.options.retries or 0, -1, -1):
+            try:
+                return self._ask()
+            except CapabilityRefused:
+                settings = dict(self.request.settings)
+                if self.steps.schema is None or settings.pop("response_format", None) is None:
+                    raise
+                self.request = replace(self.request, settings=settings, call_id=new_id(), parent_id=self.request.call_id)
+                return self._ask()  # the model is told the schema in words too
+            except ProviderError as error:
+                wait_s = min(getattr(error, "retry_after_s", None) or _PAUSE_S, _MOST_PAUSE_S)
+                if not left or not error.retryable:
+                    raise
+                sys.stderr.write(f"%%ai: {shorten(error.message, 200)} Trying again in {wait_s:.3g} s.\n")
+                time.sleep(wait_s)
+                self._live.restart()
+                self.request = replace(self.request, call_id=new_id(), parent_id=self.request.parent_id or self.request.call_id)
+        raise AssertionError("the last try returns or raises")
 
     def _ask(self) -> Response:
         client = self.session.client
@@ -131,7 +177,9 @@ class Cell:
         text = _formats.shown(self.format, response.text)
         error = not_json(response, response.text) if self.format == "json" and _formats.parse_json(response.text) is None else None
         data = bundle(self._answer(text, "ok", response=response, error=error))
-        reply = Reply(text, request=self.request, response=response, bundle=data)
+        value = self.steps.schema.value if self.steps.schema is not None else None
+        reply = Reply(text, request=self.request, response=response, bundle=data, parsed=value)
+        self.steps.answered(response.text)
         self._keep(reply)
         self._end(data)
         if error is not None:
@@ -160,6 +208,8 @@ class Cell:
             error=error,
             currency=currency,
             usd_rate=rate,
+            notes=self.steps.notes() if response is not None else (),
+            earlier=tuple(self.earlier),
         )
 
     def _keep(self, reply: Reply) -> None:
@@ -186,15 +236,16 @@ class Ready(NamedTuple):
     here: Place
     request: Request
     warnings: tuple[str, ...]
+    steps: Steps
 
 
-def run(magics: AiMagics, line: str, body: str) -> None:
-    """Runs one cell.
+def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | None = None) -> None:  # Any: the user's values
+    """Runs one cell; `also` is what its text may name beside the notebook's variables.
 
     Raises:
         AiplatError: as its kind says; one line, and the cell has failed.
     """
-    cell = ready(magics, line, body)
+    cell = ready(magics, line, body, also=also)
     options, request, session = cell.options, cell.request, magics.session()
     for warning in cell.warnings:
         sys.stderr.write(f"%%ai: {warning}\n")
@@ -203,7 +254,9 @@ def run(magics: AiMagics, line: str, body: str) -> None:
         return
     if options.max_cost is not None:
         request = _dry.within(session, request, options.max_cost)
-    Cell(session, options, cell.here, request).run()
+    reply = Cell(session, options, cell.here, request, cell.steps).run()
+    if options.evaluate:
+        _evaluate(session, cell.here, reply)
 
 
 def ready(
@@ -240,7 +293,46 @@ def ready(
         cache=options.cache,
         timeout_s=options.timeout_s,
     )
-    return Ready(options, here, request, asked.warnings)
+    history = options.history if options.history is not None or options.thread else (magics.max_history or None)
+    thread = session.threads.setdefault(options.thread, Thread(options.thread)) if options.thread or history else None
+    steps = steps_of(
+        request,
+        options,
+        names,
+        thread=thread,
+        history=history,
+        cell=here.cell_id or f"In[{getattr(session.shell, 'execution_count', 0)}]",
+        consent=lambda name, call: _may_run(magics, here, name, call),
+    )
+    warnings = (*asked.warnings, *(f"{name} is jupyter-ai's: {why}" for name, why in options.ignored))
+    return Ready(options, here, steps.request, warnings, steps)
+
+
+def _may_run(magics: AiMagics, here: Place, name: str, call: str) -> bool:
+    """Whether a function of the notebook may run that a model asks for.
+
+    Raises:
+        UsageError: nobody is there to say so.
+    """
+    session = magics.session()
+    if magics.allow_tools or name in session.allowed:
+        return True
+    if here.headless:
+        raise UsageError(
+            f"the model asks for {shorten(call, 160)}, and nobody is there to allow it. "
+            "Where its functions may run unasked, say so in the notebook: %config AiMagics.allow_tools = True"
+        )
+    said = input(f"The model asks to run {call}. Let it? [y]es, [n]o, [a]lways: ").strip().lower()
+    if said in ("a", "always"):
+        session.allowed.add(name)
+    return said in ("y", "yes", "a", "always")
+
+
+def _evaluate(session: Session, here: Place, reply: Reply) -> None:
+    """Runs the code of an answer (`--eval`), which a cell that nobody watches never does."""
+    if here.headless:
+        raise UsageError("--eval runs a model's code, which happens only where somebody watches. The answer is kept (`_ai`, and -o).")
+    session.shell.run_cell(reply.text).raise_error()
 
 
 class _Asked(NamedTuple):
@@ -315,7 +407,27 @@ def model_name(magics: AiMagics, typed: str) -> str:
     session = magics.session()
     if not name:
         return session.default_model()
-    if ":" in name and "/" not in name and name not in session.model_names():
+    return _known_name(session, name)
+
+
+_OLD_NAMES = frozenset({"chatgpt", "gpt2", "gpt3", "ernie-bot", "ernie-bot-4", "titan"})
+"""What jupyter-ai 2 calls models by itself; here they mean the default model."""
+
+
+def _known_name(session: Session, name: str) -> str:
+    """A model's name as the gateway knows it: `provider:model`, the bare name of a model at its provider, and jupyter-ai's own names."""
+    if "/" in name:
+        return name
+    models = session.client.models()
+    if any(model["name"] == name for model in models):
+        return name
+    if ":" in name:
         provider, _, model = name.partition(":")
-        return f"{provider}/{model}"
-    return name
+        known = {str(one["provider"]) for entry in models for one in entry["deployments"]}
+        short = provider.removesuffix("-chat")  # jupyter-ai calls some providers twice, such as openai and openai-chat
+        return f"{short if provider not in known and short in known else provider}/{model}"
+    if name in _OLD_NAMES:
+        default = session.default_model()
+        sys.stderr.write(f"%%ai: {name} is a name of jupyter-ai's; {default} answers here. Give it another by `%ai alias {name} MODEL`.\n")
+        return default
+    return next((str(one["name"]) for one in models if one["deployments"] and one["deployments"][0]["model"] == name), name)

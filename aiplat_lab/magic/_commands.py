@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
 
 _BY = ("model", "team", "project", "user", "day")
-_NOT_HERE = {
-    "error": "paste the error into an %%ai cell as {name} of a variable",
-    "fix": "paste the error into an %%ai cell as {name} of a variable",
-    "register": "%config AiMagics.aliases = {'name': 'provider/model'}",
-    "alias": "%config AiMagics.aliases = {'name': 'provider/model'}",
-    "update": "%config AiMagics.aliases = {'name': 'provider/model'}",
-    "delete": "%config AiMagics.aliases = {}",
-    "dealias": "%config AiMagics.aliases = {}",
-    "reset": "each cell stands alone here, so there is nothing to forget",
-}
 
 
 def run(magics: AiMagics, line: str) -> None:
@@ -41,8 +31,6 @@ def run(magics: AiMagics, line: str) -> None:
     """
     words = [word.text for word in split(line)]
     name, rest = (words[0], words[1:]) if words else ("help", [])
-    if name in _NOT_HERE:
-        raise UsageError(f"%ai {name} is jupyter-ai's; here: {_NOT_HERE[name]}")
     if name not in COMMANDS:
         near = did_you_mean(name, COMMANDS) or f" There are {', '.join(COMMANDS)}."
         raise UsageError(f"there is no %ai {name!r}.{near} A prompt goes into an %%ai cell.")
@@ -183,6 +171,59 @@ def _cancel(magics: AiMagics, words: Sequence[str]) -> None:
     _show.say(magics, f"call {words[0]} is cancelled" if done else f"call {words[0]} is not under way (it may have ended)")
 
 
+def _alias(magics: AiMagics, words: Sequence[str]) -> None:
+    if len(words) != 2 or words[0] in COMMANDS:
+        raise UsageError("write %ai alias NAME MODEL, with a name that is no command, such as %ai alias fast openai/gpt-5-mini")
+    name, target = words
+    if ":" not in target and "/" not in target and target not in {*magics.session().model_names(), *_aliases(magics)}:
+        known = [*magics.session().model_names(), *_aliases(magics)]
+        raise UsageError(f"there is no model {target!r}.{did_you_mean(target, known)} `%ai models` lists them.")
+    magics.aliases = {**magics.aliases, name: target}
+    _show.say(magics, f"{name} is {target} in this kernel; for every notebook write it under [models] in aiplat.toml")
+
+
+def _dealias(magics: AiMagics, words: Sequence[str]) -> None:
+    if len(words) != 1:
+        raise UsageError("write %ai dealias NAME; `%ai models` lists the aliases")
+    if words[0] not in magics.aliases:
+        raise UsageError(f"there is no alias {words[0]!r}.{did_you_mean(words[0], magics.aliases)}")
+    magics.aliases = {name: target for name, target in magics.aliases.items() if name != words[0]}
+    _show.say(magics, f"{words[0]} is no alias any more")
+
+
+def _reset(magics: AiMagics, words: Sequence[str]) -> None:
+    threads = magics.session().threads
+    if len(words) > 1 or (words and words[0] not in threads):
+        raise UsageError(f"write %ai reset, or %ai reset THREAD; there are the threads {', '.join(filter(None, threads)) or '(none)'}")
+    for name in words or list(threads):
+        del threads[name]
+    _show.say(magics, f"the thread {words[0]} is forgotten" if words else "all threads are forgotten; the ledger keeps what was asked")
+
+
+def _error(magics: AiMagics, words: Sequence[str]) -> None:
+    _about_error(magics, words, "Explain this Python error in a few sentences: what it means, and where it comes from.")
+
+
+def _fix(magics: AiMagics, words: Sequence[str]) -> None:
+    _about_error(magics, words, "Fix the code that raises this Python error. Say what was wrong in one sentence, then give the code.")
+
+
+def _about_error(magics: AiMagics, words: Sequence[str], task: str) -> None:
+    from aiplat_lab.magic import _cell  # which imports this module's neighbours
+
+    errors = magics.shell.user_ns.get("Err")
+    if not isinstance(errors, dict) or not errors:
+        raise UsageError("no cell of this kernel has failed, so there is no error to ask about")
+    number = next(reversed(errors))
+    code = magics.shell.user_ns.get("In") or []
+    cell = code[number] if isinstance(number, int) and number < len(code) else ""
+    names = {"task": task, "code": cell, "error": errors[number]}
+    _cell.run(magics, " ".join(words), _ABOUT_ERROR, also=names)
+
+
+_ABOUT_ERROR = "{task}\n\nThe cell:\n\n{code}\n\nThe error:\n\n{error}"
+
+
 def _no_more(name: str, words: Sequence[str]) -> None:
     if words:
         raise UsageError(f"%ai {name} takes no further words, but {words[0]!r} follows. A prompt goes into an %%ai cell.")
@@ -202,6 +243,14 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "diff": _commands_plan.diff,
     "promote": _commands_plan.promote,
     "version": _version,
+    "alias": _alias,
+    "register": _alias,
+    "update": _alias,
+    "dealias": _dealias,
+    "delete": _dealias,
+    "reset": _reset,
+    "error": _error,
+    "fix": _fix,
     "help": _help,
 }
 """Every command of `%ai`."""

@@ -59,6 +59,11 @@ class Live:
         """Takes a piece that is shown with the whole alone."""
         self._pieces.append(piece)
 
+    def restart(self) -> None:
+        """Leaves out what had come: another answer follows in its place."""
+        with self._lock:
+            self._pieces.clear()
+
     def text(self) -> str:
         """What has come until now."""
         return "".join(self._pieces)

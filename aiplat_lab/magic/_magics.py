@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from traitlets import Dict, Integer, Unicode
+from traitlets import Bool, Dict, Integer, Unicode
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._cell import Session
@@ -24,8 +24,9 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
     aliases = Dict(help="Own names for models: {'fast': 'openai/gpt-5-mini'}.").tag(config=True)
     initial_aliases = Dict(help="Further names for models; `aliases` wins.").tag(config=True)
     max_history = Integer(
-        0, help="Known from jupyter-ai. Each cell stands alone here: nothing of earlier cells is sent, whatever this says."
+        0, help="So many turns of the cells before are sent with each cell; 0 lets each cell stand alone. --thread names a conversation."
     ).tag(config=True)
+    allow_tools = Bool(False, help="Whether functions named by --tools may run unasked, such as where nobody watches.").tag(config=True)
 
     def __init__(self, shell: Any = None, **settings: Any) -> None:  # Any: IPython's shell, which comes without types
         super().__init__(shell=shell, **settings)
@@ -98,10 +99,14 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
             --max-cost AMOUNT       send nothing that may cost more; --retries N tries again after failures
             --replay MODE           auto, only (never spend), refresh or off
             --show-request          show what was sent above the answer
+            --eval                  run the code of the answer (not where nobody watches)
             --lenient               send braces that name no variable as they stand
 
         Running a cell again costs nothing while its prompt, model and settings are the same: the answer comes from the
         ledger, and the line under it says so. Interrupt the kernel to cancel a call. The last reply is in `_ai`.
+
+        Of jupyter-ai, and left out with a word, since providers stand in aiplat.toml: -n (--region-name), -q
+        (--request-schema), -p (--response-path), --api-base, --api-key-name.
 
         Commands: %ai list, models, prompts, status, last, cost, cancel, version, help
         """

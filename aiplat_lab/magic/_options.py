@@ -18,12 +18,9 @@ ReplayMode = Literal["auto", "only", "refresh", "off"]
 """`auto` answers from the ledger what was answered before; `only` never spends; `refresh` asks again; `off` does neither look nor keep."""
 _REPLAY: tuple[ReplayMode, ...] = ("auto", "only", "refresh", "off")
 _CACHE: tuple[CacheMode, ...] = ("auto", "on", "refresh", "off")
-_LATER = {
-    "-n": "--region-name", "--region-name": "--region-name", "-q": "--request-schema", "--request-schema": "--request-schema",
-    "-p": "--response-path", "--response-path": "--response-path", "--api-base": "--api-base", "--api-key-name": "--api-key-name",
-    "--eval": "--eval",
-}  # fmt: skip
 _LEAST_AMOUNT, _MOST_AMOUNT = Decimal("1e-9"), Decimal(10**9)
+_ELSEWHERE = "it stands in aiplat.toml, under [providers], so it is left out here"
+_SECRET = re.compile(r"sk-|[A-Za-z0-9_-]{32,}")
 _KEYS = re.compile(r"api_?key|authorization|secret|token$|password", re.IGNORECASE)
 
 
@@ -49,6 +46,10 @@ class Options:
     team: str = ""
     project: str = ""
     lenient: bool = False
+    evaluate: bool = False
+    """Whether the code of the answer is run."""
+    ignored: tuple[tuple[str, str], ...] = ()
+    """Options of jupyter-ai that have no effect here, and why."""
     prompt: str = ""
     """A saved prompt, which the cell's text gives values."""
     schema: str = ""
@@ -205,10 +206,6 @@ def _option(name: str) -> _Option:
     for option in OPTIONS:
         if name in option.names:
             return option
-    if name in _LATER:
-        raise UsageError(
-            f"{name} is jupyter-ai's {_LATER[name]}, which has no effect here: providers and keys stand in aiplat.toml. Leave it out."
-        )
     near = did_you_mean(name, option_names())
     raise UsageError(f"there is no option {name!r}.{near or ' `%ai help` lists them.'}")
 
@@ -339,6 +336,14 @@ def _keep_amount(found: dict[str, Any], text: str, name: str) -> None:  # Any: a
     found["max_cost"] = amount
 
 
+def _elsewhere(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
+    if name == "--api-key-name" and _SECRET.search(text):
+        raise UsageError(
+            f"{name} takes the name of a variable, never the key itself: keys stand as references in aiplat.toml. Nothing was sent."
+        )
+    found["ignored"] = (*found.get("ignored", ()), (name, _ELSEWHERE))
+
+
 def _keep_stop(found: dict[str, Any], text: str, name: str) -> None:  # Any: as in `parse`
     found["settings"].setdefault("stop", []).append(text.replace("\\n", "\n").replace("\\t", "\t"))
 
@@ -391,6 +396,12 @@ OPTIONS: tuple[_Option, ...] = (
     _Option(("--into",), "NAME[.COLUMN]", "keep the answers of --each there", _text("into")),
     _Option(("--workers",), "N", "ask so many rows at once", _count("workers", 1)),
     _Option(("--bg",), "", "ask in the background and go on; -o keeps the handle", _flag("background", True)),
+    _Option(("--eval",), "", "run the code of the answer (not where nobody watches)", _flag("evaluate", True)),
+    _Option(("-n", "--region-name"), "NAME", "jupyter-ai's; the region stands in aiplat.toml", _elsewhere),
+    _Option(("-q", "--request-schema"), "JSON", "jupyter-ai's; has no effect", _elsewhere),
+    _Option(("-p", "--response-path"), "PATH", "jupyter-ai's; has no effect", _elsewhere),
+    _Option(("--api-base",), "URL", "jupyter-ai's; the address stands in aiplat.toml", _elsewhere),
+    _Option(("--api-key-name",), "NAME", "jupyter-ai's; the key's reference stands in aiplat.toml", _elsewhere),
     _Option(("--lenient",), "", "send braces that name no variable as they stand", _flag("lenient", True)),
 )
 """Every option of `%%ai`, in the order of the help."""

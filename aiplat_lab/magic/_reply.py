@@ -22,12 +22,23 @@ class Reply(str):
     """What was asked."""
     response: Response
     """What came back; its `text` is the answer before its form was applied."""
+    parsed: Any  # Any: an instance of the user's model
+    """The value that fits the cell's `--schema`: an instance of the pydantic model, or JSON; None without one."""
 
-    def __new__(cls, text: str, *, request: Request, response: Response, bundle: Mapping[str, Any]) -> Reply:  # Any: MIME data
+    def __new__(
+        cls,
+        text: str,
+        *,
+        request: Request,
+        response: Response,
+        bundle: Mapping[str, Any],  # Any: MIME data
+        parsed: Any = None,  # Any: as above
+    ) -> Reply:
         reply = super().__new__(cls, text)
         reply.request = request
         reply.response = response
         reply._bundle = bundle
+        reply.parsed = parsed
         return reply
 
     @property
@@ -84,14 +95,14 @@ class Reply(str):
         return self.response.call_id
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _again, (self.text, self.request, self.response, dict(self._bundle))
+        return _again, (self.text, self.request, self.response, dict(self._bundle), self.parsed)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Mapping[str, Any]:  # Any: as IPython calls it
         return self._bundle
 
 
-def _again(text: str, request: Request, response: Response, bundle: Mapping[str, Any]) -> Reply:  # Any: MIME data
-    return Reply(text, request=request, response=response, bundle=bundle)
+def _again(text: str, request: Request, response: Response, bundle: Mapping[str, Any], parsed: Any = None) -> Reply:  # Any: as above
+    return Reply(text, request=request, response=response, bundle=bundle, parsed=parsed)
 
 
 def not_json(response: Response, text: str) -> ProviderError:

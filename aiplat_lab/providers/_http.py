@@ -14,8 +14,9 @@ import httpx
 from aiplat_lab.core.errors import ConfigError, ProviderError
 from aiplat_lab.core.registry import find
 from aiplat_lab.core.settings import SETTINGS_FILE, ProviderSettings
-from aiplat_lab.core.types import Deployment, Json, Request
+from aiplat_lab.core.types import Deployment, Json, Request, wire_json
 from aiplat_lab.core.version import VERSION
+from aiplat_lab.providers._direct import Answer, Direct, OfHttpx
 from aiplat_lab.providers._failures import Where, bad_reply, cut_off, from_status, too_slow, unreachable
 from aiplat_lab.providers._keys import KeptKey
 from aiplat_lab.providers._sse import BadStream, Event, EventReader, Reader
@@ -143,9 +144,12 @@ class Endpoint:
     ) -> Reply:
         """As `post`, with further headers to send, and with the answer's headers."""
         exchange = _Exchange(self, deployment.model, request, deployment)
-        async with exchange.send("POST", path, body, headers) as response:
-            raw = await exchange.whole(response)
-        return Reply(exchange.json_object(raw, response), response.headers)
+        answer = await exchange.send("POST", path, body, headers)
+        try:
+            raw = await exchange.whole(answer)
+        finally:
+            await answer.aclose()
+        return Reply(exchange.json_object(raw, answer), answer.headers)
 
     async def get(self, path: str, *, timeout_s: float = 20.0) -> dict[str, Json]:
         """The JSON object that answers a GET, within `timeout_s` seconds; errors as `post`."""
@@ -157,9 +161,9 @@ class Endpoint:
 
     async def _told(self, method: str, path: str, body: Mapping[str, Json] | None, timeout_s: float) -> dict[str, Json]:
         exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
-        async with exchange.send(method, path, body) as response:
-            raw = await exchange.whole(response)
-        return exchange.json_object(raw, response)
+        async with exchange.sent(method, path, body) as answer:
+            raw = await exchange.whole(answer)
+        return exchange.json_object(raw, answer)
 
     async def fetch(self, method: str, path: str, *, form: Form | None = None, timeout_s: float = 300.0) -> bytes:
         """What a request gives that is no call of a model, such as a file; errors as `post`.
@@ -171,8 +175,8 @@ class Endpoint:
             timeout_s: seconds for all of it.
         """
         exchange = _Exchange(self, "", Request(model="", timeout_s=timeout_s), None)
-        async with exchange.send(method, path, None, form=form) as response:
-            return await exchange.whole(response)
+        async with exchange.sent(method, path, None, form=form) as answer:
+            return await exchange.whole(answer)
 
     @asynccontextmanager
     async def events(
@@ -191,7 +195,7 @@ class Endpoint:
         Leaving the context closes the connection. Errors as `post`.
         """
         exchange = _Exchange(self, deployment.model, request, deployment)
-        async with exchange.send("POST", path, body, headers) as response, aclosing(exchange.events(response, reader())) as events:
+        async with exchange.sent("POST", path, body, headers) as answer, aclosing(exchange.events(answer, reader())) as events:
             yield events
 
     async def aclose(self) -> None:
@@ -212,7 +216,7 @@ class Endpoint:
         """Makes the next call read the key anew."""
         self._kept.forget()
 
-    def build(
+    async def open(
         self,
         method: str,
         path: str,
@@ -220,8 +224,26 @@ class Endpoint:
         key: str,
         more: Mapping[str, str] | None = None,
         form: Form | None = None,
-    ) -> httpx.Request:
-        """The HTTP request, ready to send."""
+    ) -> Answer:
+        """Sends a request, and gives the answer with its head read."""
+        url = self._url(path)
+        content = b"" if body is None else wire_json(body)
+        headers = {**self._headers, **(self._auth(key) if key and self._sign is None else {}), **(more or {})}
+        if self._sign is not None and key:
+            headers.update(self._sign(method, url, content, key))
+        transport = self.transport()
+        if form is None and isinstance(transport, Direct):
+            return await transport.ask(method, url, headers.items(), content, connect_s=self.settings.connect_timeout_s)
+        if form is None:
+            made = httpx.Request(method, url, content=content if body is not None else None, headers=headers, extensions=self._extensions)
+        else:
+            del headers["Content-Type"]  # the form says its own, with its boundary
+            files = {"file": (form.name, form.data)}
+            made = httpx.Request(method, url, data=dict(form.fields), files=files, headers=headers, extensions=self._extensions)
+            made.read()
+        return OfHttpx(await transport.handle_async_request(made))
+
+    def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
         if url is None:
             if len(self._urls) >= _MOST_URLS:
@@ -230,18 +252,7 @@ class Endpoint:
             base, _, standing = self._base.raw_path.partition(b"?")
             asked = b"&".join(part for part in (standing, query) if part)
             url = self._urls[path] = self._base.copy_with(raw_path=base.rstrip(b"/") + own + (b"?" + asked if asked else b""))
-        content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-        headers = {**self._headers, **(self._auth(key) if key and self._sign is None else {}), **(more or {})}
-        if self._sign is not None and key:
-            headers.update(self._sign(method, url, content or b"", key))
-        if form is not None:
-            del headers["Content-Type"]  # the form says its own, with its boundary
-            made = httpx.Request(
-                method, url, data=dict(form.fields), files={"file": (form.name, form.data)}, headers=headers, extensions=self._extensions
-            )
-            made.read()
-            return made
-        return httpx.Request(method, url, content=content, headers=headers, extensions=self._extensions)
+        return url
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """The shared transport of the running loop. It is asked without httpx's client: redirects, cookies and authentication, which
@@ -316,40 +327,48 @@ class _Exchange:
         self._key = ""
         self._secrets: tuple[str, ...] = ()
 
-    @asynccontextmanager
     async def send(
         self, method: str, path: str, body: Mapping[str, Json] | None, headers: Mapping[str, str] | None = None, *, form: Form | None = None
-    ) -> AsyncIterator[httpx.Response]:
-        """The response with its head read and its status 200; the connection is closed or given back at the end."""
+    ) -> Answer:
+        """The answer with its head read and its status 200; whoever gets it closes it."""
         endpoint = self._endpoint
         self._key = await endpoint.key()
         if endpoint.kept_headers:
             referred = {name: kept.before + await kept.key.get() for name, kept in endpoint.kept_headers.items()}
             self._secrets = tuple(referred.values())
             headers = {**(headers or {}), **referred}
-        request = endpoint.build(method, path, body, self._key, headers, form)
-        transport = endpoint.transport()
         try:
             async with self._patience():
-                response = await transport.handle_async_request(request)
+                answer = await endpoint.open(method, path, body, self._key, headers, form)
         except TimeoutError:
             raise self._too_slow() from None
         except FAILURES as error:
             raise unreachable(self._where, error) from None
-        try:
-            if response.status_code != 200:
-                await self._refuse(response)
-            yield response
-        finally:
-            await response.aclose()
+        if answer.status_code != 200:
+            try:
+                await self._refuse(answer)
+            finally:
+                await answer.aclose()
+        return answer
 
-    async def whole(self, response: httpx.Response) -> bytes:
+    @asynccontextmanager
+    async def sent(
+        self, method: str, path: str, body: Mapping[str, Json] | None, headers: Mapping[str, str] | None = None, *, form: Form | None = None
+    ) -> AsyncIterator[Answer]:
+        """As `send`; the connection is closed or given back at the end."""
+        answer = await self.send(method, path, body, headers, form=form)
+        try:
+            yield answer
+        finally:
+            await answer.aclose()
+
+    async def whole(self, answer: Answer) -> bytes:
         """The body."""
-        length = response.headers.get("content-length", "")
-        if length.isdecimal() and int(length) <= _SHORT_BYTES and "content-encoding" not in response.headers:
-            return await self._short(response)
+        length = answer.headers.get("content-length", "")
+        if length.isdecimal() and int(length) <= _SHORT_BYTES and "content-encoding" not in answer.headers:
+            return await self._short(answer)
         pieces, size = [], 0
-        async with aclosing(self._pieces(response)) as source:
+        async with aclosing(self._pieces(answer)) as source:
             async for piece in source:
                 size += len(piece)
                 if size > MAX_REPLY_BYTES:
@@ -357,24 +376,26 @@ class _Exchange:
                 pieces.append(piece)
         return b"".join(pieces)
 
-    async def _short(self, response: httpx.Response) -> bytes:
+    async def _short(self, answer: Answer) -> bytes:
         try:
+            if answer.ready():
+                return await answer.whole()
             async with self._patience():
-                return await response.aread()
+                return await answer.whole()
         except TimeoutError:
             raise self._too_slow() from None
         except FAILURES:
             raise cut_off(self._where) from None
 
-    async def events(self, response: httpx.Response, reader: Reader) -> AsyncGenerator[Event, None]:
+    async def events(self, answer: Answer, reader: Reader) -> AsyncGenerator[Event, None]:
         """The events of a stream, or one called `whole` where plain JSON came."""
-        kind = response.headers.get("content-type", "").lower()
+        kind = answer.headers.get("content-type", "").lower()
         if kind.startswith("application/json"):
-            yield Event("whole", await self.whole(response))
+            yield Event("whole", await self.whole(answer))
             return
         if kind.startswith("text/html"):
-            raise bad_reply(self._where, "a web page instead of a stream", self._scrub(await self.whole(response)))
-        async with aclosing(self._pieces(response)) as source:
+            raise bad_reply(self._where, "a web page instead of a stream", self._scrub(await self.whole(answer)))
+        async with aclosing(self._pieces(answer)) as source:
             async for piece in source:
                 try:
                     events = reader.feed(piece)
@@ -385,38 +406,40 @@ class _Exchange:
         for event in reader.end():
             yield event
 
-    def json_object(self, raw: bytes, response: httpx.Response) -> dict[str, Json]:
+    def json_object(self, raw: bytes, answer: Answer) -> dict[str, Json]:
         """`raw` as a JSON object."""
         try:
             data: Any = json.loads(raw)  # Any: JSON from outside, narrowed here
         except (ValueError, RecursionError):
-            kind = response.headers.get("content-type", "").partition(";")[0] or "no content type"
+            kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
             what = "nothing" if not raw.strip() else f"something that is not JSON ({kind})"
             raise bad_reply(self._where, what, self._scrub(raw)) from None
         if not isinstance(data, dict):
             raise bad_reply(self._where, f"a JSON {type(data).__name__} instead of an object", self._scrub(raw))
         return data
 
-    async def _pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    async def _pieces(self, answer: Answer) -> AsyncGenerator[bytes, None]:
         """The body as it arrives, each piece in time."""
-        async with aclosing(response.aiter_bytes()) as source:  # type: ignore[type-var]  # an async generator by its nature
-            while True:
-                try:
+        while True:
+            try:
+                if answer.ready():
+                    piece = await answer.more()
+                else:
                     async with self._patience():
-                        piece = await anext(source, None)
-                except TimeoutError:
-                    raise self._too_slow() from None
-                except FAILURES:
-                    raise cut_off(self._where) from None
-                if piece is None:
-                    return
-                yield piece
+                        piece = await answer.more()
+            except TimeoutError:
+                raise self._too_slow() from None
+            except FAILURES:
+                raise cut_off(self._where) from None
+            if not piece:
+                return
+            yield piece
 
-    async def _refuse(self, response: httpx.Response) -> None:
-        raw = self._scrub(await self.whole(response))
-        if response.status_code in {401, 403}:
+    async def _refuse(self, answer: Answer) -> None:
+        raw = self._scrub(await self.whole(answer))
+        if answer.status_code in {401, 403}:
             self._endpoint.forget_key()
-        raise from_status(self._where, response.status_code, response.headers, raw)
+        raise from_status(self._where, answer.status_code, answer.headers, raw)
 
     def _patience(self) -> asyncio.Timeout:
         return asyncio.timeout_at(min(self._deadline, self._now() + self._silence_s))

@@ -52,6 +52,7 @@ class KeptKey:
         self._needed = needed
         self._kept: tuple[float, Secret] | None = None
         self._file: tuple[tuple[int, int, int], Secret] | None = None
+        self._path: Path | None = None
         self._asking: asyncio.Future[str] | None = None
 
     async def get(self) -> str:
@@ -84,13 +85,17 @@ class KeptKey:
     def _of_file(self, path: str) -> str:
         """What a file holds, read again once the file is another one or was written to."""
         try:
-            about = Path(path).expanduser().stat()
+            about = (self._path or self._found(path)).stat()
         except OSError:
             return self._checked(self._read(), ends=False).value  # which says what is wrong
         state = (about.st_mtime_ns, about.st_size, about.st_ino)
         if self._file is None or self._file[0] != state:
             self._file = (state, Secret(self._checked(self._read(), ends=False).value))
         return self._file[1].reveal()
+
+    def _found(self, path: str) -> Path:
+        self._path = Path(path).expanduser()
+        return self._path
 
     def _asked(self, asking: asyncio.Future[str]) -> None:
         self._asking = None

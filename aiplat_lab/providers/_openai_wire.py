@@ -161,6 +161,8 @@ def _units(
 ) -> dict[str, int]:
     """What is paid apart: sound and pictures within the classes fresh, read and said, and what stands beside the tokens."""
     found: dict[str, int] = {}
+    if not inside and not outside and _BESIDE.keys().isdisjoint(data):
+        return found
     fresh, read, said = classes
     cached = _object(inside, "cached_tokens_details")
     for kind in ("audio", "image"):
@@ -181,6 +183,8 @@ def _units(
 def _searches(output: Json) -> dict[str, int]:
     """How often the items of a Responses answer searched."""
     found: dict[str, int] = {}
+    if output is None:
+        return found
     for item in output if isinstance(output, Sequence) and not isinstance(output, str) else ():
         unit = _ITEMS.get(str(item.get("type"))) if isinstance(item, Mapping) else None
         if unit and _object(item, "action").get("type") in (None, "search"):

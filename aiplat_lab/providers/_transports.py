@@ -5,6 +5,8 @@ A plug-in registers a function as `@register("transport", name)`; it is called a
 
 from __future__ import annotations
 
+from urllib.request import getproxies
+
 import httpx
 
 from aiplat_lab.core.registry import register
@@ -14,11 +16,13 @@ try:  # a fifth of the processor time of httpx's own transport
     from httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport, map_aiohttp_exceptions
     from yarl import URL
 
+    from aiplat_lab.providers._direct import KEEPALIVE_S, Direct
+
     LEAN = True
 except ImportError:  # httpx alone does the same, slower
     LEAN = False
+    KEEPALIVE_S = 60.0
 
-_KEEPALIVE_S = 60.0
 FAILURES: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) + ((aiohttp.ClientError,) if LEAN else ())
 """What a transport raises when there is no connection, or none any more."""
 
@@ -27,13 +31,13 @@ FAILURES: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, htt
 def plain(*, secure: bool, trust_env: bool) -> httpx.AsyncBaseTransport:
     """httpx's own transport, which needs no other package; no limit on connections, since the gateway has its own."""
     # It looks at every idle connection before and after each call: sixty of them cost five times what twenty do.
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=_KEEPALIVE_S)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE_S)
     return httpx.AsyncHTTPTransport(verify=secure, trust_env=trust_env, limits=limits)
 
 
 @register("transport", "aiohttp")
 def lean(*, secure: bool, trust_env: bool) -> httpx.AsyncBaseTransport:
-    """aiohttp behind httpx's interface, without a cookie jar and without a limit of its own.
+    """Connections of our own, read by aiohttp's parser; behind a proxy, aiohttp's client. Neither has a limit of its own.
 
     Args:
         secure: whether certificates are needed at all; reading them takes a while.
@@ -41,7 +45,9 @@ def lean(*, secure: bool, trust_env: bool) -> httpx.AsyncBaseTransport:
     """
     if not LEAN:
         return plain(secure=secure, trust_env=trust_env)
-    return _Lean(verify=secure, trust_env=trust_env)
+    if trust_env and any(name in getproxies() for name in ("http", "https", "all")):
+        return _Lean(verify=secure, trust_env=trust_env)
+    return Direct(httpx.create_ssl_context(trust_env=trust_env) if secure else None)
 
 
 if LEAN:
@@ -55,7 +61,7 @@ if LEAN:
 
         def get_client(self) -> aiohttp.ClientSession:
             """The session, made when first needed."""
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self.ssl_context)
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=self.ssl_context)
             return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=self._trust_env)
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -89,7 +89,8 @@ class OpenAI(Batched):
         if cost is not None:
             usage = replace(usage or Usage(), reported_usd=cost) if usage or cost else usage
             response = replace(response, notes={**response.notes, "provider-cost-usd": format(cost, "f")})
-        return replace(response, provider=self._name, region=deployment.region, usage=usage, flags=(*response.flags, *left_out))
+        flags = (*response.flags, *left_out) if left_out else response.flags
+        return replace(response, provider=self._name, region=deployment.region, usage=usage, flags=flags)
 
     @asynccontextmanager
     async def stream(self, request: Request, deployment: Deployment) -> AsyncIterator[AsyncIterator[Chunk]]:
@@ -125,9 +126,12 @@ class OpenAI(Batched):
         await self._endpoint.aclose()
 
     def _quirks_of(self, deployment: Deployment) -> openai_wire.Quirks:
-        if len(self._quirks) > _MOST_MODELS:
-            self._quirks.clear()
-        return self._quirks.setdefault(deployment.model, replace(self._known))
+        found = self._quirks.get(deployment.model)
+        if found is None:
+            if len(self._quirks) > _MOST_MODELS:
+                self._quirks.clear()
+            found = self._quirks[deployment.model] = replace(self._known)
+        return found
 
     def _path(self, path: str, deployment: Deployment | None) -> str:
         if not self.host.azure:

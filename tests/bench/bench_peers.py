@@ -50,7 +50,22 @@ LAST = b"data: " + json.dumps({"id": "c", "object": "chat.completion.chunk", "cr
     "usage": USAGE}).encode() + b"\\n\\ndata: [DONE]\\n\\n"
 CHUNKS = [event({"role": "assistant", "content": "word "}), *[event({"content": "word "}) for _ in range(19)], event({}, "stop"), LAST]
 async def chat(request):
-    if b'"stream":true' not in (await request.read()).replace(b" ", b""):
+    raw = await request.read()
+    fault = raw.find(b"FAULT ")
+    if fault > 0:
+        kind = raw[fault + 6 : fault + 7]
+        if kind == b"0":
+            return web.Response(status=500, text="{}")
+        if kind == b"1":
+            return web.Response(body=b"<html>not JSON", content_type="text/html")
+        if kind == b"2":
+            return web.Response(status=400, text='{"error": {"message": "no such thing"}}', content_type="application/json")
+        out = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "500"})
+        await out.prepare(request)
+        await out.write(WHOLE[:40])
+        request.transport.close()
+        return out
+    if b'"stream":true' not in raw.replace(b" ", b""):
         return web.Response(body=WHOLE, content_type="application/json")
     out = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await out.prepare(request)
@@ -76,6 +91,7 @@ kind = "openai"
 base_url = "{url}/v1"
 api_key = "file:{key}"
 region = "uk"
+breaker_failures = 1000
 [models.mock]
 deployments = [{{ provider = "up", model = "mock", input_usd_per_mtok = 2.5, output_usd_per_mtok = 10, max_output_tokens = 500 }}]
 [[budgets]]
@@ -239,11 +255,27 @@ async def many_callers(way: Way, callers: int, seconds: float, *, stream: bool) 
         way.note(**{f"{word}cpu_ms_at_{callers}": spent / max(1, len(took)) * 1000})
 
 
+FAULTY = 50
+"""One call of so many meets a fault of the provider while the memory is measured: a 500, no JSON, a 400, an answer that is cut."""
+
+
+async def _call_or_fault(session: aiohttp.ClientSession, way: Way, number: int) -> None:
+    if number % FAULTY:
+        await _call(session, way, number)
+        return
+    body = _body(number)
+    body["messages"][0]["content"] = f"FAULT {number // FAULTY % 4} {number} {ASK}"
+    async with session.post(f"{way.url}/v1/chat/completions", json=body, headers=way.headers) as reply:
+        await reply.read()
+        if reply.status == 200:
+            raise RuntimeError("a fault was answered as if it were none")
+
+
 async def soak(way: Way, calls: int) -> None:
-    """What the process holds after 10,000 and after so many calls."""
+    """What the process holds after 10,000 and after so many calls, faults among them."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         for start in range(0, calls, 64):
-            await asyncio.gather(*(_call(session, way, start + number) for number in range(64)))
+            await asyncio.gather(*(_call_or_fault(session, way, start + number) for number in range(64)))
             if start // 64 == 10_000 // 64:
                 way.note(memory_mib_after_10000=way.memory_mib())
     way.note(**{f"memory_mib_after_{calls}": way.memory_mib()})

@@ -72,8 +72,8 @@ def test_lines(line: str, options: Options) -> None:
         ("fast -m '{broken}'", "not JSON"),
         ('-m {"api_key": "sk-1"}', "does not belong in a notebook"),
         ('-m {"stream": true}', "not a setting"),
-        ("fast -n eu-west-1", "jupyter-ai"),
-        ("fast --api-key-name K", "aiplat.toml"),
+        ("fast --api-key-name sk-0123456789", "never the key itself"),
+        ("fast --api-base", "needs a value"),
     ],
 )
 def test_mistakes(line: str, said: str) -> None:

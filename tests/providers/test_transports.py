@@ -93,4 +93,4 @@ def test_a_provider_may_have_a_transport_of_its_own() -> None:
             await provider.aclose()
         return found
 
-    assert asyncio.run(inside()) == ["_Lean", "AsyncHTTPTransport"]
+    assert asyncio.run(inside()) == ["Direct", "AsyncHTTPTransport"]
