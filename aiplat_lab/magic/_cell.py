@@ -11,14 +11,24 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import Client, connect
-from aiplat_lab.core.errors import AiplatError, CallCancelled, CallRefused, CapabilityRefused, ProviderError, UsageError, shorten
+from aiplat_lab.core.errors import (
+    AiplatError,
+    CallCancelled,
+    CallRefused,
+    CapabilityRefused,
+    PromptError,
+    ProviderError,
+    UsageError,
+    shorten,
+)
 from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _dry, _formats
+from aiplat_lab.magic import _dry, _formats, _names
 from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
-from aiplat_lab.magic._interpolate import interpolate
+from aiplat_lab.magic._evaluated import evaluated
+from aiplat_lab.magic._interpolate import Prompt, interpolate
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
 from aiplat_lab.magic._reply import Reply, not_json
@@ -43,6 +53,8 @@ class Session:
         """The conversations of this kernel's cells, by name."""
         self.allowed: set[str] = set()
         """Functions that a person lets run without being asked again."""
+        self.models: list[dict[str, Any]] = []  # Any: JSON
+        """The models that are set up, as the gateway listed them last."""
         self.tags: dict[str, str] = {}
         """Tags of every call of this kernel's cells."""
         self._money: tuple[str, Decimal] | None = None
@@ -245,7 +257,8 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
     Raises:
         AiplatError: as its kind says; one line, and the cell has failed.
     """
-    cell = ready(magics, line, body, also=also)
+    said = evaluated(magics, body) if "--eval" in line and parse(line).evaluate else None
+    cell = ready(magics, line, body, also=also, said=said)
     options, request, session = cell.options, cell.request, magics.session()
     for warning in cell.warnings:
         sys.stderr.write(f"%%ai: {warning}\n")
@@ -254,9 +267,7 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
         return
     if options.max_cost is not None:
         request = _dry.within(session, request, options.max_cost)
-    reply = Cell(session, options, cell.here, request, cell.steps).run()
-    if options.evaluate:
-        _evaluate(session, cell.here, reply)
+    Cell(session, options, cell.here, request, cell.steps).run()
 
 
 def ready(
@@ -266,6 +277,7 @@ def ready(
     *,
     here: Place | None = None,
     also: Mapping[str, Any] | None = None,  # Any: the user's values
+    said: str | None = None,
 ) -> Ready:
     """What a cell asks.
 
@@ -275,20 +287,28 @@ def ready(
         body: the lines below.
         here: where it stands; None is the cell that runs now.
         also: variables beside the notebook's own, such as those of a row.
+        said: what the code of a cell with `--eval` gave, which is then the prompt.
 
     Raises:
         AiplatError: it cannot be sent as it stands.
     """
     options = parse(line)
+    if options.evaluate and said is None:
+        raise PromptError("the prompt of a cell with --eval is known when its code has run")
+    if options.evaluate:
+        body, options = said or "", replace(options, interpolate=False)
     if not body.strip() and not options.prompt:
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
     here = place(session.shell, session.environment) if here is None else here
+    if options.reset:
+        session.threads.pop(options.thread, None)
     names = {**variables(session.shell), **(also or {})}
     asked = (_of_prompt if options.prompt else _of_text)(session, options, here, body, names)
+    named = _names.resolve(magics, options.model or asked.request.model)
     request = replace(
         asked.request,
-        model=model_name(magics, options.model or asked.request.model),
+        model=_names.address(magics, options.api_base, named.name) if options.api_base else named.name,
         stream=options.stream if options.stream is not None else not here.headless,
         cache=options.cache,
         timeout_s=options.timeout_s,
@@ -304,7 +324,7 @@ def ready(
         cell=here.cell_id or f"In[{getattr(session.shell, 'execution_count', 0)}]",
         consent=lambda name, call: _may_run(magics, here, name, call),
     )
-    warnings = (*asked.warnings, *(f"{name} is jupyter-ai's: {why}" for name, why in options.ignored))
+    warnings = (*asked.warnings, *filter(None, (named.notice,)), *(f"{name} is jupyter-ai's: {why}" for name, why in options.ignored))
     return Ready(options, here, steps.request, warnings, steps)
 
 
@@ -328,13 +348,6 @@ def _may_run(magics: AiMagics, here: Place, name: str, call: str) -> bool:
     return said in ("y", "yes", "a", "always")
 
 
-def _evaluate(session: Session, here: Place, reply: Reply) -> None:
-    """Runs the code of an answer (`--eval`), which a cell that nobody watches never does."""
-    if here.headless:
-        raise UsageError("--eval runs a model's code, which happens only where somebody watches. The answer is kept (`_ai`, and -o).")
-    session.shell.run_cell(reply.text).raise_error()
-
-
 class _Asked(NamedTuple):
     """What a cell's text asks."""
 
@@ -344,7 +357,8 @@ class _Asked(NamedTuple):
 
 def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
     """A cell whose text is the prompt."""
-    prompt = interpolate(body.strip("\n").rstrip(), names, strict=here.headless, lenient=options.lenient)
+    text = body.strip("\n").rstrip()
+    prompt = interpolate(text, names, strict=here.headless, lenient=options.lenient) if options.interpolate else Prompt(text, ())
     form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
     text = f"{prompt.text}\n\n{form}" if form else prompt.text
     request = Request(
@@ -397,37 +411,5 @@ def variables(shell: Any) -> Mapping[str, Any]:  # Any: IPython's shell, and wha
 
 
 def model_name(magics: AiMagics, typed: str) -> str:
-    """The model a cell asks, under the name the gateway knows: aliases followed, `provider:model` as `provider/model`."""
-    name = typed or magics.default_language_model or magics.initial_language_model
-    aliases = {**magics.initial_aliases, **magics.aliases}
-    for _ in range(len(aliases)):
-        if name not in aliases:
-            break
-        name = str(aliases[name])
-    session = magics.session()
-    if not name:
-        return session.default_model()
-    return _known_name(session, name)
-
-
-_OLD_NAMES = frozenset({"chatgpt", "gpt2", "gpt3", "ernie-bot", "ernie-bot-4", "titan"})
-"""What jupyter-ai 2 calls models by itself; here they mean the default model."""
-
-
-def _known_name(session: Session, name: str) -> str:
-    """A model's name as the gateway knows it: `provider:model`, the bare name of a model at its provider, and jupyter-ai's own names."""
-    if "/" in name:
-        return name
-    models = session.client.models()
-    if any(model["name"] == name for model in models):
-        return name
-    if ":" in name:
-        provider, _, model = name.partition(":")
-        known = {str(one["provider"]) for entry in models for one in entry["deployments"]}
-        short = provider.removesuffix("-chat")  # jupyter-ai calls some providers twice, such as openai and openai-chat
-        return f"{short if provider not in known and short in known else provider}/{model}"
-    if name in _OLD_NAMES:
-        default = session.default_model()
-        sys.stderr.write(f"%%ai: {name} is a name of jupyter-ai's; {default} answers here. Give it another by `%ai alias {name} MODEL`.\n")
-        return default
-    return next((str(one["name"]) for one in models if one["deployments"] and one["deployments"][0]["model"] == name), name)
+    """The model a cell asks, under the name the gateway knows."""
+    return _names.resolve(magics, typed).name

@@ -59,7 +59,7 @@ def theirs(compat_home: Home, upstream: FaultServer) -> Iterator[Lab]:
 def _run(lab: Lab, cell: Cell) -> None:
     """Runs a cell and looks at what was asked, sent and shown."""
     before = len(lab.upstream.requests)
-    ran = lab.run(cell.source.replace("{base}", lab.upstream.openai_url))
+    ran = lab.run(cell.source.replace("{base}", lab.upstream.openai_url), numbered=True)
     said = f"{cell.source!r}: {ran.printed} {ran.complaints} {ran.error}"
     assert ran.error is None, said
     sent = lab.upstream.requests[before:]
@@ -120,6 +120,8 @@ def test_code_that_fails_sends_nothing(theirs: Lab) -> None:
     assert ran.error is not None and "ZeroDivisionError" in str(ran.error) and not theirs.upstream.requests
 
 
-@pytest.mark.parametrize("line", ["%ai alias", "%ai alias one", "%ai alias list openai/gpt-4o", "%ai alias a:b openai/gpt-4o", "%ai dealias nobody"])
+@pytest.mark.parametrize(
+    "line", ["%ai alias", "%ai alias one", "%ai alias list openai/gpt-4o", "%ai alias a:b openai/gpt-4o", "%ai dealias nobody"]
+)
 def test_wrong_aliases(theirs: Lab, line: str) -> None:
     assert isinstance(theirs.run(line).error, UsageError)
