@@ -35,6 +35,10 @@ def check_schema(schema: Json) -> None:
     for word, value in schema.items():
         if word not in _RULES and word not in _NOTES and word not in {"$defs"}:
             raise ValueError(f"the schema has {word!r}, which is not understood here.{did_you_mean(str(word), _RULES)}")
+        if word == "type":
+            wrong = next((one for one in (value if isinstance(value, list) else [value]) if one not in _TYPES), None)
+            if wrong is not None:
+                raise ValueError(f"the schema has the type {wrong!r}.{did_you_mean(str(wrong), _TYPES)}")
         if word in {"properties", "$defs"}:
             for one in value.values():
                 check_schema(one)

@@ -25,7 +25,7 @@ from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _dry, _formats, _names
+from aiplat_lab.magic import _dry, _formats, _names, _show
 from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
 from aiplat_lab.magic._evaluated import evaluated
 from aiplat_lab.magic._interpolate import Prompt, interpolate
@@ -267,6 +267,8 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
         return
     if options.max_cost is not None:
         request = _dry.within(session, request, options.max_cost)
+    if options.show_request:
+        _show.sent(session.shell, request)
     Cell(session, options, cell.here, request, cell.steps).run()
 
 

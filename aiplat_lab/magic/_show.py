@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from aiplat_lab.core.text import table
+from aiplat_lab.core.types import Message, Request
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
@@ -31,3 +32,20 @@ def rows(magics: AiMagics, found: Sequence[Mapping[str, Any]], note: str) -> Non
     )
     html = f'<table class="tex2jax_ignore mathjax_ignore"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(note)}</p>'
     magics.shell.display_pub.publish({"text/plain": f"{table(found)}\n{note}", "text/html": html})
+
+
+def sent(shell: Any, request: Request) -> None:  # Any: IPython's shell, which comes without types
+    """What a cell sends, above its answer (`--show-request`); what is no text is named by its kind."""
+    lines = [f"{message.role}: {_said(message)}" for message in request.messages]
+    settings = {name: value for name, value in request.settings.items() if name not in ("tools", "response_format")}
+    lines.append(" · ".join([f"to {request.model}", *(f"{name} {value}" for name, value in settings.items())]))
+    text = "\n".join(lines)
+    html = f'<details open class="tex2jax_ignore"><summary>What is sent</summary><pre style="white-space:pre-wrap">{escape(text)}</pre></details>'
+    shell.display_pub.publish({"text/plain": text, "text/html": html})
+
+
+def _said(message: Message) -> str:
+    parts = () if message.content is None or isinstance(message.content, str) else message.content
+    others = [f"[{part.get('type')}]" for part in parts if part.get("type") != "text"]
+    calls = [f"[asks for {(call.get('function') or {}).get('name')}]" for call in message.extra.get("tool_calls") or ()]
+    return " ".join(filter(None, [*others, message.text(), *calls]))
