@@ -40,7 +40,8 @@ def sent(shell: Any, request: Request) -> None:  # Any: IPython's shell, which c
     settings = {name: value for name, value in request.settings.items() if name not in ("tools", "response_format")}
     lines.append(" · ".join([f"to {request.model}", *(f"{name} {value}" for name, value in settings.items())]))
     text = "\n".join(lines)
-    html = f'<details open class="tex2jax_ignore"><summary>What is sent</summary><pre style="white-space:pre-wrap">{escape(text)}</pre></details>'
+    body = f'<pre style="white-space:pre-wrap">{escape(text)}</pre>'
+    html = f'<details open class="tex2jax_ignore"><summary>What is sent</summary>{body}</details>'
     shell.display_pub.publish({"text/plain": text, "text/html": html})
 
 

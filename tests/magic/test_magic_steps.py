@@ -368,5 +368,5 @@ def test_what_is_sent_stands_above_the_answer_when_asked(lab: Lab) -> None:
     ran = lab.run("%%ai up/echo --show-request --image picture --temperature 0 --system Short\n<b>Hi</b>")
     assert ran.error is None, ran.error
     shown = ran.outputs[0]["data"]
-    assert shown["text/plain"] == "system: Short\nuser: [image_url] <b>Hi</b>\nto up/echo · temperature 0.0"
+    assert shown["text/plain"] == "system: Short\nuser: [image_url] <b>Hi</b>\nto up/echo · temperature 0"
     assert "<b>" not in shown["text/html"]
