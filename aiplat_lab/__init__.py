@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from aiplat_lab import prompts
     from aiplat_lab.client import achat, adry_run, calls, chat, connect, dry_run, embed, sql, stream
     from aiplat_lab.evals import compare, evaluate
-    from aiplat_lab.magic.twins import abudget, adiff, aplan, apromote, budget, diff, plan, promote
+    from aiplat_lab.magic.twins import aask, abudget, adiff, aplan, apromote, ask, budget, diff, plan, promote
     from aiplat_lab.reports import report
     from aiplat_lab.widgets import ab
 
 __all__ = [
     "__version__",
+    "aask",
     "ab",
     "abudget",
     "achat",
@@ -27,6 +28,7 @@ __all__ = [
     "adry_run",
     "aplan",
     "apromote",
+    "ask",
     "budget",
     "calls",
     "chat",
@@ -46,7 +48,7 @@ __all__ = [
 
 _MODULES = {"prompts": "aiplat_lab.prompts"}
 """Names that are modules of their own."""
-_TWINS = ("abudget", "adiff", "aplan", "apromote", "budget", "diff", "plan", "promote")
+_TWINS = ("aask", "abudget", "adiff", "aplan", "apromote", "ask", "budget", "diff", "plan", "promote")
 _HOMES = {
     "ab": "aiplat_lab.widgets",
     "compare": "aiplat_lab.evals",

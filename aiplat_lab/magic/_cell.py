@@ -289,7 +289,7 @@ def ready(
         body: the lines below.
         here: where it stands; None is the cell that runs now.
         also: variables beside the notebook's own, such as those of a row.
-        said: what the code of a cell with `--eval` gave, which is then the prompt.
+        said: the prompt as it stands, such as what the code of a cell with `--eval` gave; `body` is then not looked at.
 
     Raises:
         AiplatError: it cannot be sent as it stands.
@@ -297,8 +297,8 @@ def ready(
     options = parse(line)
     if options.evaluate and said is None:
         raise PromptError("the prompt of a cell with --eval is known when its code has run")
-    if options.evaluate:
-        body, options = said or "", replace(options, interpolate=False)
+    if said is not None:
+        body, options = said, replace(options, interpolate=False)
     if not body.strip() and not options.prompt:
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
@@ -344,7 +344,10 @@ def _may_run(magics: AiMagics, here: Place, name: str, call: str) -> bool:
             f"the model asks for {shorten(call, 160)}, and nobody is there to allow it. "
             "Where its functions may run unasked, say so in the notebook: %config AiMagics.allow_tools = True"
         )
-    said = input(f"The model asks to run {call}. Let it? [y]es, [n]o, [a]lways: ").strip().lower()
+    try:
+        said = input(f"The model asks to run {call}. Let it? [y]es, [n]o, [a]lways: ").strip().lower()
+    except EOFError:
+        raise UsageError(f"the model asks for {shorten(call, 160)}, and nobody answers whether it may run. It did not.") from None
     if said in ("a", "always"):
         session.allowed.add(name)
     return said in ("y", "yes", "a", "always")
