@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from aiplat_lab.client import achat, adry_run, calls, chat, connect, dry_run, embed, sql, stream
     from aiplat_lab.evals import compare, evaluate
     from aiplat_lab.magic.twins import aask, abudget, adiff, aplan, apromote, ask, budget, diff, plan, promote
+    from aiplat_lab.observe import replay
+    from aiplat_lab.observe.verify import verify
     from aiplat_lab.reports import report
     from aiplat_lab.widgets import ab
 
@@ -41,12 +43,14 @@ __all__ = [
     "plan",
     "promote",
     "prompts",
+    "replay",
     "report",
     "sql",
     "stream",
+    "verify",
 ]
 
-_MODULES = {"prompts": "aiplat_lab.prompts"}
+_MODULES = {"prompts": "aiplat_lab.prompts", "replay": "aiplat_lab.observe.replay"}
 """Names that are modules of their own."""
 _TWINS = ("aask", "abudget", "adiff", "aplan", "apromote", "ask", "budget", "diff", "plan", "promote")
 _HOMES = {
@@ -55,6 +59,7 @@ _HOMES = {
     "evaluate": "aiplat_lab.evals",
     "report": "aiplat_lab.reports",
     **dict.fromkeys(_TWINS, "aiplat_lab.magic.twins"),
+    "verify": "aiplat_lab.observe.verify",
 }
 """Where a name comes from, for those that are not the client's."""
 

@@ -189,6 +189,29 @@ class Client:
         currency, rate = currency_of(self.status())
         return DryRun(found, currency, rate)
 
+    # --- what was answered before -----------------------------------------------------------------------------------
+
+    def replay_look(self, questions: Sequence[Mapping[str, Any]], *, notebook: str = "") -> dict[str, Any]:  # Any: JSON
+        """Of each question (`question`, its hash, `model`, `team`) whether its answer would be given again: `rows`, `default_model`."""
+        return self._ask_replay("look", {"questions": [dict(one) for one in questions], "notebook": notebook})
+
+    def replay_export(self, call_ids: Sequence[str] = (), *, notebook: str = "") -> dict[str, Any]:
+        """What a bundle holds of these calls and of all calls of a notebook: `answers`, `default_model`."""
+        return self._ask_replay("export", {"call_ids": list(call_ids), "notebook": notebook})
+
+    def replay_import(self, answers: Sequence[Mapping[str, Any]], *, source: str) -> dict[str, int]:  # Any: JSON
+        """Takes in the answers of a bundle; gives how many were `taken`, `known` already, and `erased` here before."""
+        return self._ask_replay("import", {"answers": [dict(one) for one in answers], "source": source})
+
+    def replay_clear(self, *, notebook: str = "") -> dict[str, Any]:
+        """Gives no answer again that is known now, to this notebook or to all."""
+        return self._ask_replay("clear", {"notebook": notebook})
+
+    def _ask_replay(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
+        self._need_gateway()
+        found: dict[str, Any] = self._gateway.ask("POST", f"/api/replay/{what}", plain({**body, "attribution": self._who.to_json()}))
+        return found
+
     # --- reading the ledger -----------------------------------------------------------------------------------------
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> polars.DataFrame:

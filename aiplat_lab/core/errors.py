@@ -114,6 +114,10 @@ class CapabilityRefused(CallRefused):
     """No deployment of the model can do what the request needs, such as tools or images."""
 
 
+class NothingToReplay(CallRefused):
+    """The call may only be answered from the ledger, and the ledger has no answer to give it."""
+
+
 class ProviderError(AiplatError):
     """The model's side failed: wrong key there, too many requests, an outage, a broken answer."""
 

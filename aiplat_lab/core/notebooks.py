@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ from aiplat_lab.core.errors import UsageError
 
 CALL_MIME = "application/vnd.aiplat.call+json"
 """The type under which a cell's output holds its call."""
+SHOWN = ("text/plain", "text/markdown", "text/html")
+"""The forms in which an answer is shown, and which a hand may have changed."""
 _CELL = re.compile(r"%%ai(?:[ \t]+(?P<line>[^\n]*))?(?:\n(?P<body>.*))?\Z", re.DOTALL)
 _LINE = re.compile(r"^[ \t]*%ai[ \t]+(?P<line>.*--prompt\b.*)$", re.MULTILINE)
 _CONTINUED = re.compile(r"\\\n[ \t]*")
@@ -38,16 +41,25 @@ def read_cells(path: Path | str) -> list[AiCell]:
     Raises:
         UsageError: there is no such file, or it is no notebook.
     """
+    return ai_cells(read_document(path)["cells"])
+
+
+def read_document(path: Path | str) -> dict[str, Any]:  # Any: JSON
+    """A notebook file, which has a list of `cells`.
+
+    Raises:
+        UsageError: as `read_cells`.
+    """
     try:
         document = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise UsageError(f"the notebook {path} cannot be read ({error.strerror}); save it first, or name its path") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError(f"{path} is not a notebook: it is not JSON") from None
     cells = document.get("cells") if isinstance(document, dict) else None
-    if not isinstance(cells, list):
+    if not isinstance(document, dict) or not isinstance(cells, list):
         raise UsageError(f"{path} is not a notebook: it has no cells")
-    return ai_cells(cells)
+    return document
 
 
 def ai_cells(cells: Iterable[Any]) -> list[AiCell]:
@@ -67,6 +79,16 @@ def ai_cells(cells: Iterable[Any]) -> list[AiCell]:
         about = number, str(cell.get("id") or cell.get("cell_id") or "")
         found.extend(AiCell(*about, line, body, _call(cell.get("outputs"))) for line, body in _asked(text))
     return found
+
+
+def shown_hashes(data: Mapping[str, Any]) -> dict[str, str]:  # Any: MIME data
+    """The hash of each form in which an answer is shown; it stands in the answer's own document."""
+    return {name: hashlib.sha256(shown_text(data[name]).encode("utf-8", "replace")).hexdigest() for name in SHOWN if name in data}
+
+
+def shown_text(value: Any) -> str:  # Any: a text, or its lines as notebook files keep them
+    """A text of an output as one piece."""
+    return "".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _asked(text: str) -> list[tuple[str, str]]:

@@ -45,6 +45,18 @@ def seconds(value: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s"
 
 
+_UNITS = ((86_400 * 365, "year"), (86_400 * 30, "month"), (86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def ago(passed_s: float) -> str:
+    """A length of time since: `just now`, `5 minutes ago`, `3 days ago`."""
+    for length, name in _UNITS:
+        number = int(passed_s // length)
+        if number >= 1:
+            return f"{number} {name}{'' if number == 1 else 's'} ago"
+    return "just now"
+
+
 def table(rows: Sequence[Mapping[str, Any]], *, columns: Iterable[str] | None = None) -> str:
     """Rows as aligned plain text with a heading; numbers to the right, an unknown value as `–`."""
     if not rows:

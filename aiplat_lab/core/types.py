@@ -20,6 +20,7 @@ Json: TypeAlias = Any  # JSON values nest without end; the borders parse and nar
 Operation: TypeAlias = Literal["chat", "embed"]
 Status: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
 CacheMode: TypeAlias = Literal["auto", "on", "refresh", "off"]
+ReplayMode: TypeAlias = Literal["", "auto", "only", "refresh", "off"]
 CacheState: TypeAlias = Literal["hit", "miss", "off"]
 Clock: TypeAlias = Callable[[], datetime]
 
@@ -130,6 +131,9 @@ class Request:
     stream: bool = False
     cache: CacheMode = "auto"
     """`auto`: a surface's default; `on`: answer from the cache; `refresh`: ask again and keep; `off`: neither."""
+    replay: ReplayMode = ""
+    """Whether an answer is given again however old it is. `auto`: where there is one; `only`: or the call is refused; `refresh`: ask
+    again and keep; `off`: neither; empty takes the setting, which notebook cells follow and other surfaces do not."""
     timeout_s: float | None = None
     """Seconds for the whole call; None takes the deployment's setting."""
     attribution: Attribution = field(default_factory=Attribution)
@@ -179,6 +183,7 @@ class Request:
             "settings": dict(self.settings),
             "stream": self.stream,
             "cache": self.cache,
+            "replay": self.replay,
             "timeout_s": self.timeout_s,
             "attribution": self.attribution.to_json(),
             "call_id": self.call_id,
@@ -206,6 +211,7 @@ class Request:
             settings=data.get("settings") or {},
             stream=bool(data.get("stream", False)),
             cache=data.get("cache") or "auto",
+            replay=data.get("replay") or "",
             timeout_s=data.get("timeout_s"),
             attribution=Attribution.from_json(data.get("attribution") or {}),
             call_id=data.get("call_id") or new_id(),

@@ -37,6 +37,7 @@ _READERS = 4
 MOST_NAME = 256
 """The longest name of a model that is looked up, in characters."""
 CACHE_MODES = ("auto", "on", "refresh", "off")
+REPLAY_MODES = ("", "auto", "only", "refresh", "off")
 IGNORED = "ignored_"
 """What the flag of a field begins with that the provider has no word for."""
 _T = TypeVar("_T")

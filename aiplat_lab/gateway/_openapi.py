@@ -16,6 +16,7 @@ from aiplat_lab.gateway import (
     _openai_face,
     _own_routes,
     _plan_route,
+    _replay_route,
     _responses_face,
 )
 
@@ -29,6 +30,7 @@ _SCHEMAS: Mapping[str, dict[str, Json]] = {
     **_key_routes.SCHEMAS,
     **_import_route.SCHEMAS,
     **_plan_route.SCHEMAS,
+    **_replay_route.SCHEMAS,
 }
 _HEADERS = {
     "x-aiplat-project": "The project that the call is booked to.",

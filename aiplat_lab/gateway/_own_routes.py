@@ -28,6 +28,7 @@ from aiplat_lab.core.types import Attribution, Chunk, Json, Request, Response, u
 from aiplat_lab.core.version import VERSION
 from aiplat_lab.gateway._door import (
     CACHE_MODES,
+    REPLAY_MODES,
     Caller,
     Door,
     Fault,
@@ -120,7 +121,9 @@ def schema_of(fields_: Fields, *required: str, **more: Json) -> dict[str, Json]:
 
 _PATH = schema_of({}, "path", path={"type": "string"})
 SCHEMAS: Mapping[str, dict[str, Json]] = {
-    "/api/calls": schema_of(_CALL, cache={"enum": list(CACHE_MODES)}, operation={"enum": ["chat", "embed"]}),
+    "/api/calls": schema_of(
+        _CALL, cache={"enum": list(CACHE_MODES)}, replay={"enum": list(REPLAY_MODES)}, operation={"enum": ["chat", "embed"]}
+    ),
     "/api/query": schema_of(_QUERY, "sql", sql={"type": "string"}),
     "/api/records": schema_of(
         {}, "kind", kind={"type": "string"}, row={"type": "object"}, rows={"type": "array", "items": {"type": "object"}}
@@ -129,6 +132,14 @@ SCHEMAS: Mapping[str, dict[str, Json]] = {
     "/api/export": _PATH,
 }
 """What the routes' bodies hold, for the OpenAPI document; the others take an empty object or filters."""
+
+
+_ONE_OF: Mapping[str, tuple[str, ...]] = {
+    "cache": CACHE_MODES,
+    "replay": REPLAY_MODES,
+    "operation": ("chat", "embed"),
+    "priority": ("", "interactive", "batch"),
+}
 
 
 def read_request(body: Mapping[str, Json]) -> Request:
@@ -142,7 +153,7 @@ def read_request(body: Mapping[str, Json]) -> Request:
     known_name(body.get("model") or "")
     check_settings(body.get("settings") or {})
     read_messages(body.get("messages") or ())
-    for name, known in (("cache", CACHE_MODES), ("operation", ("chat", "embed")), ("priority", ("", "interactive", "batch"))):
+    for name, known in _ONE_OF.items():
         if body.get(name) not in (None, *known):
             raise UsageError(f"the field {name!r} must be {' or '.join(known)}, not {str(body[name])[:40]!r}")
     for index, text in enumerate(body.get("inputs") or ()):
@@ -175,13 +186,14 @@ async def read_call(door: Door, request: web.Request, caller: Caller) -> web.Str
         return whole_call(rows[0], door.ledger.payload) if rows else None
 
     found = await door.read(work)
-    if found is None or not _may_read(caller, found):
+    if found is None or not may_read(caller, found):
         flying = any(entry["call_id"] == call_id for entry in door.gateway.in_flight())
         raise UnknownCall(f"the call {call_id} is still under way" if flying else f"there is no call {call_id}; `aiplat calls` lists them")
     return json_reply(found)
 
 
-def _may_read(caller: Caller, row: Mapping[str, Any]) -> bool:  # Any: a row's values
+def may_read(caller: Caller, row: Mapping[str, Any]) -> bool:  # Any: a row's values
+    """Whether a caller may read a call."""
     if caller.reads == "all" or caller.key is None:
         return caller.reads == "all"
     return row.get("key_id") == caller.key.id or (caller.reads == "team" and row.get("team") == caller.key.team)

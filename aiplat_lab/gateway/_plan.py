@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
+from aiplat_lab.core.documents import request_document
 from aiplat_lab.core.errors import CallRefused
 from aiplat_lab.core.text import seconds
 from aiplat_lab.core.types import Call, Deployment, Policy, Price, Response, Usage
 from aiplat_lab.gateway._order import Orders
-from aiplat_lab.policies import FIRST, Budget, Cache, Limits, Redact
+from aiplat_lab.policies import FIRST, Budget, Cache, Limits, Redact, Replay
 from aiplat_lab.policies._worst import ASSUMED_OUTPUT_TOKENS, NANO, choices, input_bound, output_limit, to_usd, worst
 from aiplat_lab.prices import Prices, cost
 
@@ -59,9 +60,10 @@ async def planned(
         prices: the prices.
         max_usd: gives in `tokens_within` how long an answer may be for the call to cost no more than this.
     """
+    call.state["request_hash"] = request_document(call.request).hash
     plan = _Plan(call, [])
     for index, policy in enumerate(policies):
-        if index == len(FIRST):
+        if index == len(FIRST) and not call.state.get("elsewhere"):
             await _route(plan, orders)
         await _ask(plan, policy)
     return {**_facts(plan), **_money(plan, policies, prices, max_usd)}
@@ -82,7 +84,9 @@ async def _ask(plan: _Plan, policy: Policy) -> None:
     call = plan.call
     if policy.name in PURE:
         await _look(plan, policy)
-    elif isinstance(policy, Cache):
+    elif isinstance(policy, Replay):
+        await _replay(plan, policy)
+    elif isinstance(policy, Cache) and plan.answer is None:
         await _cache(plan, policy)
     elif plan.answer is not None:
         plan.say(policy.name, "passes", "not asked: the answer is known")
@@ -118,6 +122,15 @@ async def _look(plan: _Plan, policy: Policy) -> None:
     said += [f"leaves out {', '.join(gone)}"] if gone else []
     changed = bool(gone) or (isinstance(policy, Redact) and call.request is not before[0])
     plan.say(policy.name, "changes" if changed else "passes", "; ".join(said))
+
+
+async def _replay(plan: _Plan, replay: Replay) -> None:
+    try:
+        plan.answer, why = await replay.foresee(plan.call)
+    except CallRefused as refused:
+        plan.say(replay.name, "refuses", refused.message)
+        return
+    plan.say(replay.name, *(("passes", why) if plan.answer is None else ("answers", f"as call {plan.answer.call_id} was answered")))
 
 
 async def _cache(plan: _Plan, cache: Cache) -> None:

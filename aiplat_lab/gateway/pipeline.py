@@ -42,7 +42,7 @@ from aiplat_lab.gateway.route import Route, Upstream
 from aiplat_lab.gateway.row import begin_row, end_row
 from aiplat_lab.gateway.tools import merge_tool_calls, replay
 from aiplat_lab.ledger import Ledger
-from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, Cache, KeyRing, Limits, Prompts, Redact, make
+from aiplat_lab.policies import CHECKS, FIRST, Auth, Budget, Cache, KeyRing, Limits, Prompts, Redact, Replay, make
 from aiplat_lab.prices import Prices, load
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ class Gateway:
         self.cache = next(policy for policy in self._policies if isinstance(policy, Cache))
         """The cache."""
         self.cache.embed = embedder(self.handle, settings.cache.semantic_model)
+        self.replay = next(policy for policy in self._policies if isinstance(policy, Replay))
+        """What is given again whenever it is asked again."""
         self._prompts = next(policy for policy in self._policies if isinstance(policy, Prompts))
         self._deployments = {name: settings.deployments(name) for name in settings.models}
         self._prices = Prices(settings)
@@ -252,7 +254,6 @@ class Gateway:
         call = Call(request=self._prompts.named(request), started_at=self._clock(), deployments=self._behind(request.model))
         if not call.deployments or not (request.messages or request.inputs or request.body is not None):
             await self._before(call, ())  # raises what a call would
-        call.state["request_hash"] = request_document(request).hash
         return await planned(call, self._policies, orders=self._route.orders, prices=self._prices, max_usd=max_usd)
 
     def breakers(self) -> list[dict[str, Any]]:
@@ -317,6 +318,9 @@ class Gateway:
     async def _before(self, call: Call, policies: Sequence[Policy]) -> None:
         request = call.request
         if not call.deployments:
+            call.deployments = self.replay.elsewhere(request)
+            call.state["elsewhere"] = True
+        if not call.deployments:
             known = self._settings.models
             raise UnknownModel(
                 f"there is no model {redact(request.model)!r}.{did_you_mean(request.model, known)} "
@@ -325,7 +329,9 @@ class Gateway:
         if not request.messages and not request.inputs and request.body is None:
             raise UsageError("the request holds no message and no input, so there is nothing to ask the model")
         for index, policy in enumerate(policies):
-            if index == len(FIRST):  # who may ask whom is settled, and every further rule sees the deployments in their order
+            if index == len(FIRST) and not call.state.get(
+                "elsewhere"
+            ):  # who may ask whom is settled, and every further rule sees the deployments in their order
                 self._route.orders.plan(call)
             try:
                 await policy.before(call)

@@ -85,6 +85,6 @@ def ask(magics: AiMagics, prompt: str, asked: Asked, named: Mapping[str, Any], *
         session.allowed.update(cell.options.tools)
     try:
         attribution = replace(request.attribution, surface="python")
-        return _cell.Cell(session, cell.options, cell.here, replace(request, attribution=attribution), cell.steps).run()
+        return _cell.Cell(session, cell.options, cell.here, replace(request, attribution=attribution), cell.depends, cell.steps).run()
     finally:
         session.allowed.intersection_update(before)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from html import escape
 from typing import Any, Literal, TypeAlias
 
 from aiplat_lab.core.documents import request_document, response_document
 from aiplat_lab.core.errors import AiplatError
-from aiplat_lab.core.text import money, seconds
-from aiplat_lab.core.types import Request, Response
+from aiplat_lab.core.notebooks import CALL_MIME, shown_hashes
+from aiplat_lab.core.text import ago, money, seconds
+from aiplat_lab.core.types import Request, Response, utc_now
 from aiplat_lab.magic import _markup
 from aiplat_lab.magic._options import Format
 
-MIME = "application/vnd.aiplat.call+json"
+MIME = CALL_MIME
 SCHEMA = 1
 Status: TypeAlias = Literal["ok", "cancelled", "error", "refused", "running"]
 Bundle: TypeAlias = dict[str, Any]  # Any: MIME data is text or JSON
 
+_PROVENANCE = (
+    "call_id", "status", "model", "response_model", "provider", "prompt_name", "prompt_version", "cost_usd", "request_hash",
+    "response_hash", "replayed", "first_call_id",
+)  # fmt: skip
 _FORMATS: Mapping[Format, str] = {"math": "markdown"}
 _FLAGS = {"no_finish_reason": "the provider gave no finish reason", "no_usage": "the provider counted no tokens"}
 _FOOT = "margin-top:.4em;font-size:.85em;color:var(--jp-ui-font-color2,#616161)"
@@ -47,17 +53,19 @@ class Answer:
     """What else the line under the answer says."""
     earlier: tuple[Response, ...] = ()
     """The answers before the last one, of a cell that asked more than once."""
+    depends: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON
+    """What the answer depends on: hashes of the cell's text and of the values that went into it, and the saved prompt as named."""
 
 
 def bundle(answer: Answer) -> Bundle:
     """The MIME bundle of an answer, whole."""
     foot = footer(answer)
-    return {
-        MIME: document(answer),
+    shown = {
         "text/html": f'{_html(answer)}<div class="{_markup.NO_MATH}" style="{_FOOT}" title="{escape(_title(answer))}">{escape(foot)}</div>',
         "text/markdown": _markdown(answer, foot),
         "text/plain": f"{answer.text}\n\n{foot}" if answer.text else foot,
     }
+    return {MIME: {**document(answer), "shown": shown_hashes(shown)}, **shown}
 
 
 def partial(answer: Answer) -> Bundle:
@@ -95,7 +103,31 @@ def document(answer: Answer) -> dict[str, Any]:  # Any: JSON
         "prompt_version": request.attribution.prompt_version,
         "notes": list(answer.notes),
         "earlier_call_ids": [one.call_id for one in answer.earlier],
+        **_replayed(answer),
+        "depends": dict(answer.depends),
         "error": {"type": type(answer.error).__name__, "message": answer.error.message} if answer.error else None,
+    }
+
+
+def provenance(call: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """What an output's metadata says of its call."""
+    return {name: call[name] for name in _PROVENANCE if call.get(name) not in (None, "")}
+
+
+def _replayed(answer: Answer) -> dict[str, Any]:  # Any: JSON
+    """Whether the answer was given before, which call was asked first, and what the question was."""
+    response = answer.response
+    notes = response.notes if response else {}
+    first = notes.get("replay-of") or notes.get("cache-of") or answer.request.call_id
+    saved = response.baseline_cost_usd if response and response.cache == "hit" else None
+    return {
+        "replayed": "replay-of" in notes,
+        "first_call_id": first,
+        "first_asked_at": notes.get("replay-asked-at", ""),
+        "replayed_from": notes.get("replay-from", ""),
+        "saved_usd": None if saved is None else str(saved),
+        "question": notes.get("question", ""),
+        "target": notes.get("target", ""),
     }
 
 
@@ -124,9 +156,9 @@ def footer(answer: Answer) -> str:
         _model(answer.request.model, response),
         *_prompt(answer.request),
         tokens,
-        _cost(answer, response),
+        *([] if "replay-of" in response.notes else [_cost(answer, response)]),
         seconds(response.latency_s),
-        f"cache {response.cache}",
+        _known(answer, response) or f"cache {response.cache}",
         call,
     ]
     if answer.status not in {"ok", "running"}:
@@ -165,6 +197,18 @@ def _in_all(answer: Answer, response: Response) -> str:
     known = [cost for cost in costs if cost is not None]
     total = money(sum(known, Decimal(0)), currency=answer.currency, rate=answer.usd_rate) if len(known) == len(costs) else "cost unknown"
     return f"{len(costs)} calls, {total} in all"
+
+
+def _known(answer: Answer, response: Response) -> str:
+    """What is said of an answer that was replayed; nothing of any other."""
+    asked_at = response.notes.get("replay-asked-at")
+    if not asked_at or "replay-of" not in response.notes:
+        return ""
+    since = ago(max(0.0, (utc_now() - datetime.fromisoformat(asked_at)).total_seconds()))
+    first = response.baseline_cost_usd
+    saved = "its cost then is unknown" if first is None else f"saved {money(first, currency=answer.currency, rate=answer.usd_rate)}"
+    source = response.notes.get("replay-from")
+    return f"replayed{' from the bundle of ' + source if source else ''}, first asked {since}, {saved}"
 
 
 def _title(answer: Answer) -> str:

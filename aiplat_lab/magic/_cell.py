@@ -25,10 +25,10 @@ from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _dry, _formats, _names, _show
-from aiplat_lab.magic._bundle import Answer, Bundle, Status, bundle, partial
+from aiplat_lab.magic import _dry, _formats, _names, _replay, _show
+from aiplat_lab.magic._bundle import MIME, Answer, Bundle, Status, bundle, partial, provenance
 from aiplat_lab.magic._evaluated import evaluated
-from aiplat_lab.magic._interpolate import Prompt, interpolate
+from aiplat_lab.magic._interpolate import Prompt, interpolate, variables
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
 from aiplat_lab.magic._reply import Reply, not_json
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from aiplat_lab.magic._magics import AiMagics
 
 _PAUSE_S, _MOST_PAUSE_S = 1.0, 30.0
-_NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
 
 
 class Session:
@@ -57,6 +56,10 @@ class Session:
         """The models that are set up, as the gateway listed them last."""
         self.tags: dict[str, str] = {}
         """Tags of every call of this kernel's cells."""
+        self.bundle: _replay.Taken | None = None
+        """The replay bundle that was taken in."""
+        self.answered: dict[str, None] = {}
+        """The calls that this kernel's cells were answered, in their order."""
         self._money: tuple[str, Decimal] | None = None
         self._default_model = ""
 
@@ -82,11 +85,11 @@ class Session:
     def publish(self, data: Mapping[str, Any], *, display_id: str, update: bool) -> None:  # Any: MIME data
         """Sends one output of the running cell, or the next state of it."""
         call = data.get("application/vnd.aiplat.call+json") or {}
-        metadata = {
+        metadata: dict[str, Any] = {  # Any: JSON
             "jupyter_ai": {"provider_id": call.get("provider", ""), "model_id": call.get("response_model") or call.get("model", "")}
         }
-        if call.get("prompt_name"):
-            metadata["aiplat"] = {"prompt_name": call["prompt_name"], "prompt_version": call["prompt_version"]}
+        if call.get("status") not in {None, "running"}:
+            metadata["aiplat"] = metadata[MIME] = provenance(call)
         self.shell.display_pub.publish(dict(data), metadata, transient={"display_id": display_id}, update=update)
 
     def _ask_status(self) -> None:
@@ -102,8 +105,17 @@ class Session:
 class Cell:
     """One cell on its way from text to output."""
 
-    def __init__(self, session: Session, options: Options, here: Place, request: Request, steps: Steps | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        options: Options,
+        here: Place,
+        request: Request,
+        depends: Mapping[str, Any] | None = None,  # Any: JSON
+        steps: Steps | None = None,
+    ) -> None:
         self.session = session
+        self.depends = depends or {}
         self.options = options
         self.here = here
         self.request = request
@@ -222,9 +234,11 @@ class Cell:
             usd_rate=rate,
             notes=self.steps.notes() if response is not None else (),
             earlier=tuple(self.earlier),
+            depends=self.depends,
         )
 
     def _keep(self, reply: Reply) -> None:
+        self.session.answered[reply.call_id] = None
         self.session.last = reply
         self.session.shell.push({"_ai": reply}, interactive=False)
         if self.options.out:
@@ -248,6 +262,8 @@ class Ready(NamedTuple):
     here: Place
     request: Request
     warnings: tuple[str, ...]
+    depends: Mapping[str, Any]  # Any: JSON
+    """What the answer depends on, as its output says it."""
     steps: Steps
 
 
@@ -269,7 +285,7 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
         request = _dry.within(session, request, options.max_cost)
     if options.show_request:
         _show.sent(session.shell, request)
-    Cell(session, options, cell.here, request, cell.steps).run()
+    Cell(session, options, cell.here, request, cell.depends, cell.steps).run()
 
 
 def ready(
@@ -303,6 +319,7 @@ def ready(
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
     here = place(session.shell, session.environment) if here is None else here
+    _replay.take_in(session)
     if options.reset:
         session.threads.pop(options.thread, None)
     names = {**variables(session.shell), **(also or {})}
@@ -315,6 +332,7 @@ def ready(
         cache=options.cache,
         timeout_s=options.timeout_s,
     )
+    request = _replay.by_default(session, options, _replay.wished(magics, options, request))
     history = options.history if options.history is not None or options.thread else (magics.max_history or None)
     thread = session.threads.setdefault(options.thread, Thread(options.thread)) if options.thread or history else None
     steps = steps_of(
@@ -327,7 +345,9 @@ def ready(
         consent=lambda name, call: _may_run(magics, here, name, call),
     )
     warnings = (*asked.warnings, *filter(None, (named.notice,)), *(f"{name} is jupyter-ai's: {why}" for name, why in options.ignored))
-    return Ready(options, here, steps.request, warnings, steps)
+    default = not (options.model or asked.request.model)
+    depends = _replay.depends(options, line, body, steps.request, asked.values, default=default)
+    return Ready(options, here, steps.request, warnings, depends, steps)
 
 
 def _may_run(magics: AiMagics, here: Place, name: str, call: str) -> bool:
@@ -358,6 +378,7 @@ class _Asked(NamedTuple):
 
     request: Request
     warnings: tuple[str, ...]
+    values: Mapping[str, Any]  # Any: the user's values
 
 
 def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
@@ -372,7 +393,7 @@ def _of_text(session: Session, options: Options, here: Place, body: str, names: 
         settings=dict(options.settings),
         attribution=attribution(session, options, here),
     )
-    return _Asked(request, prompt.warnings)
+    return _Asked(request, prompt.warnings, prompt.values)
 
 
 def _of_prompt(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: as in `_of_text`
@@ -383,7 +404,7 @@ def _of_prompt(session: Session, options: Options, here: Place, body: str, names
         raise UsageError("--system has no place beside --prompt: the saved prompt has its own messages. Leave it out.")
     asked = prompted(options.prompt, body, names, session.client, strict=here.headless, lenient=options.lenient)
     request = asked.prompt.request(asked.values, settings=options.settings, attribution=attribution(session, options, here))
-    return _Asked(request, asked.warnings)
+    return _Asked(request, asked.warnings, asked.values)
 
 
 def asks_prompt(line: str) -> bool:
@@ -403,16 +424,6 @@ def attribution(session: Session, options: Options, here: Place) -> Attribution:
         cell_id=here.cell_id,
         tags={**session.tags, **options.tags},
     )
-
-
-def variables(shell: Any) -> Mapping[str, Any]:  # Any: IPython's shell, and whatever its variables hold
-    """The notebook's variables, without what IPython itself put there."""
-    hidden = getattr(shell, "user_ns_hidden", {})
-    own = dict(shell.user_ns)
-    for name in _NOT_VARIABLES:
-        if name in own and own[name] is hidden.get(name, own[name]):
-            del own[name]
-    return own
 
 
 def model_name(magics: AiMagics, typed: str) -> str:

@@ -14,7 +14,7 @@ from aiplat_lab.core.text import money, table
 from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
-from aiplat_lab.magic import _commands_plan, _names, _show
+from aiplat_lab.magic import _commands_plan, _commands_replay, _names, _show
 from aiplat_lab.magic._options import joined, options_help, split
 
 if TYPE_CHECKING:
@@ -270,6 +270,8 @@ COMMANDS: Mapping[str, Callable[[AiMagics, Sequence[str]], None]] = {
     "log": _commands_plan.log,
     "diff": _commands_plan.diff,
     "promote": _commands_plan.promote,
+    "replay": _commands_replay.replay,
+    "verify": _commands_replay.verify,
     "version": _version,
     "alias": _alias,
     "register": _alias,

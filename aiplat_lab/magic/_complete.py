@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiplat_lab.client import connect
 from aiplat_lab.core.errors import AiplatError
-from aiplat_lab.magic._cell import variables
-from aiplat_lab.magic._interpolate import is_value
+from aiplat_lab.magic._interpolate import is_value, variables
 from aiplat_lab.magic._options import FORMATS, OPTIONS
 
 if TYPE_CHECKING:

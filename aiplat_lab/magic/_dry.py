@@ -48,6 +48,8 @@ def within(session: Session, request: Request, most: Decimal) -> Request:
     [plan] = session.client.plan([request], max_usd=most_usd)
     if plan["state"] == "error":
         raise from_wire(plan["error"])
+    if plan["state"] == "replay" and any(one["policy"] == "replay" and one["verdict"] == "answers" for one in plan["policies"]):
+        return replace(request, replay="only")  # should the answer go away meanwhile, nothing is spent
     if plan["state"] in ("replay", "refused"):  # costs nothing, or says so itself
         return request
     if not plan["priced"]:

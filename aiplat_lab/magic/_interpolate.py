@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from operator import getitem
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from aiplat_lab.core.errors import AiplatError, PromptError, did_you_mean, redact, shorten
@@ -32,6 +32,7 @@ _TOKEN = re.compile(r"\\[A-Za-z]+\*?(?:\[[^\[\]\n]{0,80}\])?|\{")
 _LATEX_SUBSCRIPT = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]_\{\w{1,2}\}")
 _CODE = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?(?:^(?P=fence)|\Z)|(?P<ticks>`+)[^`\n]+(?P=ticks)", re.MULTILINE | re.DOTALL)
 _ESCAPED_OBJECT = re.compile(r'\{\{\s*(?:"|\}\})')
+_NOT_VARIABLES = ("exit", "quit", "get_ipython", "open")
 _BREAKS = frozenset({"\\n", "\\t", "\\r"})
 _LATEX_SPAN = 2000
 _SHORT, _TYPO = 3, 0.75
@@ -44,6 +45,8 @@ class Prompt(NamedTuple):
     text: str
     warnings: tuple[str, ...]
     """What looks like a variable and is none, each in one sentence."""
+    values: Mapping[str, str] = MappingProxyType({})
+    """What each reference was replaced with, by the reference as it was typed."""
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class _Pass:
     code: tuple[tuple[int, int], ...]
     pieces: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
         """Fills `pieces` and `missing`."""
@@ -144,7 +148,8 @@ class _Pass:
         return written
 
     def _written(self, value: Any, found: re.Match[str]) -> str:  # Any: the user's values
-        return _as_text(value, found["conversion"], found["spec"], found[0])
+        text = self.values[found[0]] = _as_text(value, found["conversion"], found["spec"], found[0])
+        return text
 
     def _follow(self, value: Any, steps: str, written: str) -> Any:  # Any: the user's values
         for step in _STEP.finditer(steps):
@@ -207,7 +212,7 @@ def interpolate(text: str, names: Mapping[str, Any], *, strict: bool = False, le
     code = tuple(found.span() for found in _CODE.finditer(text)) if "`" in text or "~~~" in text else ()
     one = _Pass(text, names, code)
     one.run()
-    return Prompt("".join(one.pieces), _warnings(one, strict=strict, lenient=lenient))
+    return Prompt("".join(one.pieces), _warnings(one, strict=strict, lenient=lenient), one.values)
 
 
 def _warnings(one: _Pass, *, strict: bool, lenient: bool) -> tuple[str, ...]:
@@ -275,6 +280,16 @@ def hold(text: str, names: Mapping[str, Any], *, strict: bool = False, lenient: 
     one = _Holding(text, names, code)
     one.run()
     return Held("".join(one.pieces), one.mark, tuple(one.held), _warnings(one, strict=strict, lenient=lenient))
+
+
+def variables(shell: Any) -> Mapping[str, Any]:  # Any: IPython's shell, and whatever its variables hold
+    """The notebook's variables, without what IPython itself put there."""
+    hidden = getattr(shell, "user_ns_hidden", {})
+    own = dict(shell.user_ns)
+    for name in _NOT_VARIABLES:
+        if name in own and own[name] is hidden.get(name, own[name]):
+            del own[name]
+    return own
 
 
 def is_value(value: Any) -> bool:  # Any: the user's values

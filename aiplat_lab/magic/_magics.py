@@ -30,6 +30,10 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
 
     allow_eval = Bool(False, help="Whether the code of cells with --eval runs where nobody watches.").tag(config=True)
 
+    replay = Unicode("", help="What a cell does that has no --replay: auto, only, refresh or off; empty takes aiplat.toml's [replay].").tag(
+        config=True
+    )
+
     def __init__(self, shell: Any = None, **settings: Any) -> None:  # Any: IPython's shell, which comes without types
         super().__init__(shell=shell, **settings)
         self._session: Session | None = None
@@ -108,11 +112,13 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
         Running a cell again costs nothing while its prompt, model and settings are the same: the answer comes from the
         ledger, and the line under it says so. Interrupt the kernel to cancel a call. The last reply is in `_ai`.
 
+        Before spending: `%%ai --dry-run` one cell, `%ai plan` the whole notebook, `%ai budget 2.50` for all it may spend a day.
+
         Of jupyter-ai: -r, --reset forgets the thread before it asks; --api-base asks the provider of that address, which must be
         set up; -n (--region-name), -q (--request-schema), -p (--response-path) and --api-key-name are left out with a word,
         since regions and keys stand in aiplat.toml.
 
-        Commands: %ai list, models, prompts, status, last, cost, plan, budget, log, diff, promote, alias, dealias, error, fix, reset,
+        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, alias, dealias, error, fix, reset,
         cancel, version, help
         """
         from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for

@@ -10,12 +10,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple
 
 from aiplat_lab.core.errors import UsageError, did_you_mean
-from aiplat_lab.core.types import CacheMode, Json
+from aiplat_lab.core.types import CacheMode, Json, ReplayMode
 
 Format = Literal["markdown", "text", "code", "json", "html", "math"]
 FORMATS: tuple[Format, ...] = ("markdown", "text", "code", "json", "html", "math")
-ReplayMode = Literal["auto", "only", "refresh", "off"]
-"""`auto` answers from the ledger what was answered before; `only` never spends; `refresh` asks again; `off` does neither look nor keep."""
 _REPLAY: tuple[ReplayMode, ...] = ("auto", "only", "refresh", "off")
 _CACHE: tuple[CacheMode, ...] = ("auto", "on", "refresh", "off")
 _LEAST_AMOUNT, _MOST_AMOUNT = Decimal("1e-9"), Decimal(10**9)
@@ -66,7 +64,8 @@ class Options:
     """Variables or paths of images that go with the text."""
     files: tuple[str, ...] = ()
     """Paths of files that go with the text."""
-    replay: ReplayMode = "auto"
+    replay: ReplayMode = ""
+    """Empty takes `%config AiMagics.replay`, and then the setting."""
     thread: str = ""
     """The conversation that the cell goes on with."""
     history: int | None = None

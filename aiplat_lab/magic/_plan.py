@@ -14,6 +14,7 @@ from aiplat_lab.core.notebooks import AiCell, ai_cells, read_cells
 from aiplat_lab.core.place import Place, notebook
 from aiplat_lab.core.types import Request
 from aiplat_lab.magic import _cell
+from aiplat_lab.magic._interpolate import variables
 from aiplat_lab.magic._options import Options, parse
 from aiplat_lab.magic._planned import SENDS, Plan, Row
 
@@ -126,7 +127,7 @@ def _first_row(session: Session, line: str) -> tuple[int | None, dict[str, Any]]
     if not each:
         return None, {}
     name, _, column = each.partition(".")
-    names = _cell.variables(session.shell)
+    names = variables(session.shell)
     if name not in names:
         return -1, {"row": "", **({column: ""} if column else {})}
     values = names[name]

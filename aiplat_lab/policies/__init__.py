@@ -19,6 +19,7 @@ from aiplat_lab.policies.cache import Cache
 from aiplat_lab.policies.limits import Limits
 from aiplat_lab.policies.prompt import Prompts
 from aiplat_lab.policies.redact import Redact
+from aiplat_lab.policies.replay import Entry, Replay
 from aiplat_lab.policies.residency import Residency
 from aiplat_lab.policies.wire import Wire
 
@@ -26,7 +27,7 @@ CHECKS = ("auth", "residency", "wire", "redact")
 """The rules of a question that generates nothing, such as one for the number of tokens."""
 FIRST = ("auth", "residency", "wire")
 THEN = ("prompt",)
-LAST = ("redact", "cache", "limits", "budget")
+LAST = ("redact", "replay", "cache", "limits", "budget")
 
 
 def make(settings: Settings, ledger: Ledger, *, clock: Clock = utc_now) -> tuple[Policy, ...]:
@@ -44,12 +45,14 @@ __all__ = [
     "Auth",
     "Budget",
     "Cache",
+    "Entry",
     "Key",
     "KeyRing",
     "Limits",
     "NewKey",
     "Prompts",
     "Redact",
+    "Replay",
     "Residency",
     "Role",
     "Wire",

@@ -152,7 +152,7 @@ class Cache:
 
     def _mode(self, call: Call) -> str:
         request = call.request
-        if not self._settings.enabled or _MASKED in call.flags or _more_than_text(request):
+        if not self._settings.enabled or _MASKED in call.flags or more_than_text(request):
             return "off"
         if request.cache != "auto":
             return request.cache
@@ -301,7 +301,7 @@ def keepable(call: Call) -> bool:
     return not ({*call.flags, *call.response.flags} - _HARMLESS_FLAGS)
 
 
-def _more_than_text(request: Request) -> bool:
+def more_than_text(request: Request) -> bool:
     """Whether a stream would be asked for what its pieces, as they are kept, do not hold: several answers, log-probs, thoughts."""
     if not request.stream:
         return False

@@ -180,7 +180,8 @@ def test_sixteen_cells_at_once_spend_no_more_than_the_budget(lab: Lab):
 @pytest.mark.parametrize(
     "command",
     [
-        "budget -3", "budget x", "budget 1e9999999", "budget 1e-9999999", "budget 3 4", "budget 3 --per year", "budget --per day", "budget 3 --per", "budget --of 3", "budget off 3",
+        "budget 1e9999999", "budget 1e-9999999",
+        "budget -3", "budget x", "budget 3 4", "budget 3 --per year", "budget --per day", "budget 3 --per", "budget --of 3", "budget off 3",
         "plan a b", "plan nowhere.ipynb", "plan", "log 0", "log x", "log 3 4", "diff x", "promote", "promote --evalset",
         "promote --evalset a --why b", "promote a b --evalset c", "promote nothing --evalset c", "promote --evalset 'a b'", "plam",
     ],

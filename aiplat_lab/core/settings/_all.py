@@ -11,6 +11,7 @@ from aiplat_lab.core.settings._parts import (
     CacheSettings,
     GatewaySettings,
     PriceSettings,
+    ReplaySettings,
     ReportSettings,
     RetentionSettings,
     TelemetrySettings,
@@ -53,6 +54,7 @@ class Settings:
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
+    replay: ReplaySettings = field(default_factory=ReplaySettings)
     reports: ReportSettings = field(default_factory=ReportSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 

@@ -55,6 +55,15 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySettings:
+    """`[replay]`: answers that a notebook gets again when it is run again, however old they are."""
+
+    mode: Literal["auto", "only", "refresh", "off"] = "auto"
+    """What a notebook's cell does that says nothing else. `auto`: an answer that is known is given again; `only`: nothing is ever sent;
+    `refresh`: every cell asks again; `off`: nothing is given again and nothing is kept for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSettings:
     """`[reports]`: how report notebooks are run."""
 

@@ -8,12 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiplat_lab.core.errors import QueryError, did_you_mean
-from aiplat_lab.ledger.views import _audit, _batches, _budgets, _costs, _evals, _experiments, _money, _notebooks, _prompts, _schedules
+from aiplat_lab.ledger.views import (
+    _audit,
+    _batches,
+    _budgets,
+    _costs,
+    _evals,
+    _experiments,
+    _money,
+    _notebooks,
+    _prompts,
+    _replays,
+    _schedules,
+)
 from aiplat_lab.ledger.views._view import FILTERS, Query, View
 
 __all__ = ["FILTERS", "VIEWS", "Query", "View", "find_view", "of_calls"]
 
-_SUBJECTS = (_costs, _budgets, _money, _notebooks, _prompts, _experiments, _evals, _schedules, _batches, _audit)
+_SUBJECTS = (_costs, _budgets, _money, _notebooks, _prompts, _experiments, _evals, _schedules, _batches, _audit, _replays)
 VIEWS: Mapping[str, View] = {name: view for subject in _SUBJECTS for name, view in subject.VIEWS.items()}
 
 
