@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aiplat_lab import prompts
     from aiplat_lab.client import achat, adry_run, calls, chat, connect, dry_run, embed, route_sdks, sql, stream
     from aiplat_lab.evals import compare, evaluate
-    from aiplat_lab.magic.twins import abudget, adiff, aplan, apromote, budget, diff, plan, promote
+    from aiplat_lab.magic.twins import aask, abudget, adiff, aplan, apromote, ask, budget, diff, plan, promote
     from aiplat_lab.observe import replay
     from aiplat_lab.observe.verify import verify
     from aiplat_lab.reports import report
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "aask",
     "ab",
     "abudget",
     "achat",
@@ -31,6 +32,7 @@ __all__ = [
     "amap_rows",
     "aplan",
     "apromote",
+    "ask",
     "budget",
     "calls",
     "chat",
@@ -55,7 +57,7 @@ __all__ = [
 
 _MODULES = {"prompts": "aiplat_lab.prompts", "replay": "aiplat_lab.observe.replay"}
 """Names that are modules of their own."""
-_TWINS = ("abudget", "adiff", "aplan", "apromote", "budget", "diff", "plan", "promote")
+_TWINS = ("aask", "abudget", "adiff", "aplan", "apromote", "ask", "budget", "diff", "plan", "promote")
 _HOMES = {
     "ab": "aiplat_lab.widgets",
     "amap_rows": "aiplat_lab.rows",

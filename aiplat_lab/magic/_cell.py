@@ -20,6 +20,7 @@ from aiplat_lab.core.errors import (
     CallRefused,
     CapabilityRefused,
     GatewayUnavailable,
+    PromptError,
     ProviderError,
     UsageError,
     shorten,
@@ -28,9 +29,10 @@ from aiplat_lab.core.ids import new_id
 from aiplat_lab.core.place import Place, place
 from aiplat_lab.core.settings import Environment, environment
 from aiplat_lab.core.types import Attribution, Message, Request, Response
-from aiplat_lab.magic import _dry, _formats, _replay, _show
+from aiplat_lab.magic import _dry, _formats, _names, _replay, _show
 from aiplat_lab.magic._bundle import MIME, Answer, Bundle, Status, bundle, partial, provenance
-from aiplat_lab.magic._interpolate import interpolate, variables
+from aiplat_lab.magic._evaluated import evaluated
+from aiplat_lab.magic._interpolate import Prompt, interpolate, variables
 from aiplat_lab.magic._live import Live
 from aiplat_lab.magic._options import Format, Options, parse, split
 from aiplat_lab.magic._reply import Reply, not_json
@@ -54,6 +56,8 @@ class Session:
         """The conversations of this kernel's cells, by name."""
         self.allowed: set[str] = set()
         """Functions that a person lets run without being asked again."""
+        self.models: list[dict[str, Any]] = []  # Any: JSON
+        """The models that are set up, as the gateway listed them last."""
         self.tags: dict[str, str] = {}
         """Tags of every call of this kernel's cells."""
         self.bundle: _replay.Taken | None = None
@@ -320,7 +324,8 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
         return
     if options.into or options.workers is not None:
         raise UsageError(f"{'--into' if options.into else '--workers'} goes with --each, such as --each df.text. Nothing was sent.")
-    cell = ready(magics, line, body, also=also)
+    said = evaluated(magics, body) if options.evaluate else None
+    cell = ready(magics, line, body, also=also, said=said)
     options, request, session = cell.options, cell.request, magics.session()
     for warning in cell.warnings:
         sys.stderr.write(f"%%ai: {warning}\n")
@@ -337,9 +342,7 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
     if options.background:
         _in_background(session, replace(options, out=""), cell, request, options.out)
         return
-    reply = Cell(session, options, cell.here, request, cell.steps, cell.depends).run()
-    if options.evaluate:
-        _evaluate(session, cell.here, reply)
+    Cell(session, options, cell.here, request, cell.steps, cell.depends).run()
 
 
 def _each_row(magics: AiMagics, line: str, body: str, options: Options) -> None:
@@ -391,6 +394,7 @@ def ready(
     *,
     here: Place | None = None,
     also: Mapping[str, Any] | None = None,  # Any: the user's values
+    said: str | None = None,
 ) -> Ready:
     """What a cell asks.
 
@@ -400,21 +404,29 @@ def ready(
         body: the lines below.
         here: where it stands; None is the cell that runs now.
         also: variables beside the notebook's own, such as those of a row.
+        said: the prompt as it stands, such as what the code of a cell with `--eval` gave; `body` is then not looked at.
 
     Raises:
         AiplatError: it cannot be sent as it stands.
     """
     options = parse(line)
+    if options.evaluate and said is None:
+        raise PromptError("the prompt of a cell with --eval is known when its code has run")
+    if said is not None:
+        body, options = said, replace(options, interpolate=False)
     if not body.strip() and not options.prompt:
         raise UsageError("the cell has no text, so nothing was sent. Write the prompt on the lines below %%ai.")
     session = magics.session()
     here = place(session.shell, session.environment) if here is None else here
     _replay.take_in(session)
+    if options.reset:
+        session.threads.pop(options.thread, None)
     names = {**variables(session.shell), **(also or {})}
     asked = (_of_prompt if options.prompt else _of_text)(session, options, here, body, names)
+    named = _names.resolve(magics, options.model or asked.request.model)
     request = replace(
         asked.request,
-        model=model_name(magics, options.model or asked.request.model),
+        model=_names.address(magics, options.api_base, named.name) if options.api_base else named.name,
         stream=options.stream if options.stream is not None else not here.headless,
         cache=options.cache,
         timeout_s=options.timeout_s,
@@ -430,7 +442,7 @@ def ready(
         cell=here.cell_id or f"In[{getattr(session.shell, 'execution_count', 0)}]",
         consent=lambda name, call: _may_run(magics, here, name, call),
     )
-    warnings = (*asked.warnings, *(f"{name} is jupyter-ai's: {why}" for name, why in options.ignored))
+    warnings = (*asked.warnings, *filter(None, (named.notice,)), *(f"{name} is jupyter-ai's: {why}" for name, why in options.ignored))
     request = _replay.by_default(session, options, _replay.wished(magics, options, steps.request))
     default = not (options.model or asked.request.model)
     depends = _replay.depends(options, line, body, request, asked.values, default=default)
@@ -451,17 +463,13 @@ def _may_run(magics: AiMagics, here: Place, name: str, call: str) -> bool:
             f"the model asks for {shorten(call, 160)}, and nobody is there to allow it. "
             "Where its functions may run unasked, say so in the notebook: %config AiMagics.allow_tools = True"
         )
-    said = input(f"The model asks to run {call}. Let it? [y]es, [n]o, [a]lways: ").strip().lower()
+    try:
+        said = input(f"The model asks to run {call}. Let it? [y]es, [n]o, [a]lways: ").strip().lower()
+    except EOFError:
+        raise UsageError(f"the model asks for {shorten(call, 160)}, and nobody answers whether it may run. It did not.") from None
     if said in ("a", "always"):
         session.allowed.add(name)
     return said in ("y", "yes", "a", "always")
-
-
-def _evaluate(session: Session, here: Place, reply: Reply) -> None:
-    """Runs the code of an answer (`--eval`), which a cell that nobody watches never does."""
-    if here.headless:
-        raise UsageError("--eval runs a model's code, which happens only where somebody watches. The answer is kept (`_ai`, and -o).")
-    session.shell.run_cell(reply.text).raise_error()
 
 
 def _compare(magics: AiMagics, options: Options, here: Place, body: str) -> None:
@@ -501,7 +509,9 @@ class _Asked(NamedTuple):
 def _of_text(session: Session, options: Options, here: Place, body: str, names: Mapping[str, Any]) -> _Asked:  # Any: the user's values
     """A cell whose text is the prompt."""
     values: dict[str, str] = {}
-    prompt = interpolate(body.strip("\n").rstrip(), names, strict=here.headless, lenient=options.lenient, values=values)
+    text = body.strip("\n").rstrip()
+    strict = here.headless
+    prompt = interpolate(text, names, strict=strict, lenient=options.lenient, values=values) if options.interpolate else Prompt(text, ())
     form = "" if options.format is None or options.settings.get("completion") else _formats.INSTRUCTIONS[options.format]
     text = f"{prompt.text}\n\n{form}" if form else prompt.text
     request = Request(
@@ -544,37 +554,5 @@ def attribution(session: Session, options: Options, here: Place) -> Attribution:
 
 
 def model_name(magics: AiMagics, typed: str) -> str:
-    """The model a cell asks, under the name the gateway knows: aliases followed, `provider:model` as `provider/model`."""
-    name = typed or magics.default_language_model or magics.initial_language_model
-    aliases = {**magics.initial_aliases, **magics.aliases}
-    for _ in range(len(aliases)):
-        if name not in aliases:
-            break
-        name = str(aliases[name])
-    session = magics.session()
-    if not name:
-        return session.default_model()
-    return _known_name(session, name)
-
-
-_OLD_NAMES = frozenset({"chatgpt", "gpt2", "gpt3", "ernie-bot", "ernie-bot-4", "titan"})
-"""What jupyter-ai 2 calls models by itself; here they mean the default model."""
-
-
-def _known_name(session: Session, name: str) -> str:
-    """A model's name as the gateway knows it: `provider:model`, the bare name of a model at its provider, and jupyter-ai's own names."""
-    if "/" in name:
-        return name
-    models = session.client.models()
-    if any(model["name"] == name for model in models):
-        return name
-    if ":" in name:
-        provider, _, model = name.partition(":")
-        known = {str(one["provider"]) for entry in models for one in entry["deployments"]}
-        short = provider.removesuffix("-chat")  # jupyter-ai calls some providers twice, such as openai and openai-chat
-        return f"{short if provider not in known and short in known else provider}/{model}"
-    if name in _OLD_NAMES:
-        default = session.default_model()
-        sys.stderr.write(f"%%ai: {name} is a name of jupyter-ai's; {default} answers here. Give it another by `%ai alias {name} MODEL`.\n")
-        return default
-    return next((str(one["name"]) for one in models if one["deployments"] and one["deployments"][0]["model"] == name), name)
+    """The model a cell asks, under the name the gateway knows."""
+    return _names.resolve(magics, typed).name

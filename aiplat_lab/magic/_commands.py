@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from aiplat_lab.core.text import money, table
 from aiplat_lab.core.times import period_start
 from aiplat_lab.core.types import utc_now
 from aiplat_lab.core.version import VERSION
-from aiplat_lab.magic import _commands_plan, _commands_replay, _show
-from aiplat_lab.magic._options import options_help, split
+from aiplat_lab.magic import _commands_plan, _commands_replay, _names, _show
+from aiplat_lab.magic._options import joined, options_help, split
 from aiplat_lab.magic._route import route
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def run(magics: AiMagics, line: str) -> None:
         AiplatError: the gateway cannot be asked.
     """
     words = [word.text for word in split(line)]
-    name, rest = (words[0], words[1:]) if words else ("help", [])
+    name, rest = (words[0], words[1:]) if words and words[0] != "--help" else ("help", [])
+    if "--help" in rest and name in COMMANDS:
+        name, rest = "help", []
     if name not in COMMANDS:
         near = did_you_mean(name, COMMANDS) or f" There are {', '.join(COMMANDS)}."
         raise UsageError(f"there is no %ai {name!r}.{near} A prompt goes into an %%ai cell.")
@@ -40,6 +43,7 @@ def run(magics: AiMagics, line: str) -> None:
 
 def _models(magics: AiMagics, words: Sequence[str]) -> None:
     _no_more("models", words[1:])
+    words = [] if list(words) == ["all"] else words
     session = magics.session()
     default = magics.default_language_model or magics.initial_language_model or session.default_model()
     rows = [
@@ -85,7 +89,7 @@ def _prices(magics: AiMagics, deployment: Mapping[str, Any]) -> str:  # Any: JSO
 
 
 def _aliases(magics: AiMagics) -> dict[str, str]:
-    return {**magics.initial_aliases, **magics.aliases}
+    return _names.aliases(magics)
 
 
 def _help(magics: AiMagics, words: Sequence[str]) -> None:
@@ -173,14 +177,37 @@ def _cancel(magics: AiMagics, words: Sequence[str]) -> None:
 
 
 def _alias(magics: AiMagics, words: Sequence[str]) -> None:
-    if len(words) != 2 or words[0] in COMMANDS:
-        raise UsageError("write %ai alias NAME MODEL, with a name that is no command, such as %ai alias fast openai/gpt-5-mini")
-    name, target = words
+    names, base = _alias_words(words)
+    if len(names) != 2 or names[0] in COMMANDS or not re.fullmatch(r"[A-Za-z0-9._-]+", names[0]):
+        raise UsageError(
+            "write %ai alias NAME MODEL, such as %ai alias fast openai/gpt-5-mini; a name is of letters, digits, '-', '_' and '.', "
+            "and no command"
+        )
+    name, target = names
     if ":" not in target and "/" not in target and target not in {*magics.session().model_names(), *_aliases(magics)}:
         known = [*magics.session().model_names(), *_aliases(magics)]
         raise UsageError(f"there is no model {target!r}.{did_you_mean(target, known)} `%ai models` lists them.")
+    if base:
+        target = _names.address(magics, base, _names.resolve(magics, target).name)
     magics.aliases = {**magics.aliases, name: target}
     _show.say(magics, f"{name} is {target} in this kernel; for every notebook write it under [models] in aiplat.toml")
+
+
+def _alias_words(words: Sequence[str]) -> tuple[list[str], str]:
+    """Name and target, and the address of `--api-base`; jupyter-ai's `--api-key-name` is left out, since keys stand in aiplat.toml."""
+    names: list[str] = []
+    base, rest = "", list(words)
+    while rest:
+        word = rest.pop(0)
+        option, equals, value = word.partition("=")
+        if option not in ("--api-base", "--api-key-name"):
+            names.append(word)
+            continue
+        if not equals and not rest:
+            raise UsageError(f"{option} needs a value")
+        value = value if equals else rest.pop(0)
+        base = value if option == "--api-base" else base
+    return names, base
 
 
 def _dealias(magics: AiMagics, words: Sequence[str]) -> None:
@@ -214,12 +241,13 @@ def _about_error(magics: AiMagics, words: Sequence[str], task: str) -> None:
 
     errors = magics.shell.user_ns.get("Err")
     if not isinstance(errors, dict) or not errors:
-        raise UsageError("no cell of this kernel has failed, so there is no error to ask about")
+        _show.say(magics, "no cell of this kernel has failed, so there is no error to ask about, and nothing was sent")
+        return
     number = next(reversed(errors))
     code = magics.shell.user_ns.get("In") or []
     cell = code[number] if isinstance(number, int) and number < len(code) else ""
     names = {"task": task, "code": cell, "error": errors[number]}
-    _cell.run(magics, " ".join(words), _ABOUT_ERROR, also=names)
+    _cell.run(magics, joined(words), _ABOUT_ERROR, also=names)
 
 
 _ABOUT_ERROR = "{task}\n\nThe cell:\n\n{code}\n\nThe error:\n\n{error}"

@@ -19,7 +19,7 @@ def ai(magics: AiMagics, line: str, cell: str | None) -> None:
         AiplatError: shown without a traceback.
     """
     try:
-        if cell is None and not _cell.asks_prompt(line):
+        if not _cell.asks_prompt(line) and (cell is None or _is_command(line, cell)):
             _commands.run(magics, line)
         else:
             _cell.run(magics, line, cell or "")
@@ -27,3 +27,8 @@ def ai(magics: AiMagics, line: str, cell: str | None) -> None:
         raise one_line(error) from None
     except KeyboardInterrupt:
         raise one_line(CallCancelled("interrupted; no call was under way at that moment. Run the cell again.")) from None
+
+
+def _is_command(line: str, cell: str) -> bool:
+    """Whether a cell without a text is a command, such as `%%ai help`."""
+    return not cell.strip() and line.split(maxsplit=1)[:1] != [] and line.split()[0] in _commands.COMMANDS

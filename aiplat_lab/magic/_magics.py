@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
     """`%%ai` asks a model; `%ai` shows models, costs and calls. Settings: `%config AiMagics`."""
 
-    default_language_model = Unicode("", help="The model of a cell that names none; empty takes aiplat.toml's default_model.").tag(
-        config=True
-    )
-    initial_language_model = Unicode("", help="The model of a cell that names none, where default_language_model is empty.").tag(
-        config=True
-    )
+    default_language_model = Unicode(
+        "", allow_none=True, help="The model of a cell that names none; empty takes aiplat.toml's default_model."
+    ).tag(config=True)
+    initial_language_model = Unicode(
+        "", allow_none=True, help="The model of a cell that names none, where default_language_model is empty."
+    ).tag(config=True)
     aliases = Dict(help="Own names for models: {'fast': 'openai/gpt-5-mini'}.").tag(config=True)
     initial_aliases = Dict(help="Further names for models; `aliases` wins.").tag(config=True)
     max_history = Integer(
@@ -31,6 +31,7 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
     route_sdks = Bool(
         False, help="Whether the calls of the OpenAI, Anthropic, Google and LiteLLM SDKs of this kernel go through the gateway."
     ).tag(config=True)
+    allow_eval = Bool(False, help="Whether the code of cells with --eval runs where nobody watches.").tag(config=True)
     replay = Unicode("", help="What a cell does that has no --replay: auto, only, refresh or off; empty takes aiplat.toml's [replay].").tag(
         config=True
     )
@@ -112,19 +113,21 @@ class AiMagics(Magics):  # type: ignore[misc]  # IPython comes without types
             --max-cost AMOUNT       send nothing that may cost more; --retries N tries again after failures
             --replay MODE           auto, only (never spend), refresh or off
             --show-request          show what was sent above the answer
-            --eval                  run the code of the answer (not where nobody watches)
+            --eval                  run the cell's text as code, and ask what it prints or gives
+            --no-interpolate        send all braces as they stand; --interpolate is what happens anyway
             --lenient               send braces that name no variable as they stand
 
         Running a cell again costs nothing while its prompt, model and settings are the same: the answer comes from the
         ledger, and the line under it says so. Interrupt the kernel to cancel a call. The last reply is in `_ai`.
 
-        Of jupyter-ai, and left out with a word, since providers stand in aiplat.toml: -n (--region-name), -q
-        (--request-schema), -p (--response-path), --api-base, --api-key-name.
-
         Before spending: `%%ai --dry-run` one cell, `%ai plan` the whole notebook, `%ai budget 2.50` for all it may spend a day.
 
-        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, replay, verify, cancel,
-        route, version, help
+        Of jupyter-ai: -r, --reset forgets the thread before it asks; --api-base asks the provider of that address, which must be
+        set up; -n (--region-name), -q (--request-schema), -p (--response-path) and --api-key-name are left out with a word,
+        since regions and keys stand in aiplat.toml.
+
+        Commands: %ai list, models, prompts, status, plan, budget, cost, log, last, diff, promote, replay, verify, alias,
+        dealias, error, fix, reset, cancel, route, version, help
         """
         from aiplat_lab.magic import _entry  # with all that a cell needs, which `%load_ext` need not pay for
 

@@ -16,9 +16,9 @@ Format = Literal["markdown", "text", "code", "json", "html", "math"]
 FORMATS: tuple[Format, ...] = ("markdown", "text", "code", "json", "html", "math")
 _REPLAY: tuple[ReplayMode, ...] = ("auto", "only", "refresh", "off")
 _CACHE: tuple[CacheMode, ...] = ("auto", "on", "refresh", "off")
+_LEAST_AMOUNT, _MOST_AMOUNT = Decimal("1e-9"), Decimal(10**9)
 _ELSEWHERE = "it stands in aiplat.toml, under [providers], so it is left out here"
 _SECRET = re.compile(r"sk-|[A-Za-z0-9_-]{32,}")
-_LEAST_AMOUNT, _MOST_AMOUNT = Decimal("1e-9"), Decimal(10**9)
 _KEYS = re.compile(r"api_?key|authorization|secret|token$|password", re.IGNORECASE)
 
 
@@ -44,8 +44,14 @@ class Options:
     team: str = ""
     project: str = ""
     lenient: bool = False
+    interpolate: bool = True
+    """Whether braces name variables."""
     evaluate: bool = False
-    """Whether the code of the answer is run."""
+    """Whether the cell's text is code, and what it gives the prompt."""
+    reset: bool = False
+    """Whether its thread is forgotten before it asks."""
+    api_base: str = ""
+    """The address of the provider that is to answer, which must be set up."""
     ignored: tuple[tuple[str, str], ...] = ()
     """Options of jupyter-ai that have no effect here, and why."""
     prompt: str = ""
@@ -109,6 +115,8 @@ def parse(line: str) -> Options:
     while at < len(words):
         word = words[at]
         at += 1
+        if not word.quoted and word.text.startswith("#"):
+            break  # a comment
         if word.quoted or not word.text.startswith("-") or word.text == "-":
             _keep_model(found, word.text, "the model")
             continue
@@ -169,11 +177,25 @@ def _plain_word(line: str, at: int, words: list[_Word]) -> int:
                 raise UsageError(f"the quote that begins at {line[at : at + 30]!r} is not closed.")
             pieces.append(line[at + 1 : close])
             at = close + 1
+        elif sign == "{" and pieces and pieces[-1] == "=":
+            held: list[_Word] = []
+            at = _json_word(line, at, held)
+            pieces.append(held[0].text)
         else:
             pieces.append(sign)
             at += 1
     words.append(_Word("".join(pieces), quoted))
     return at
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as a line that `split` takes apart again."""
+    return " ".join(word if word.startswith("{") or not any(sign.isspace() for sign in word) else _quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    sign = '"' if "'" in word else "'"
+    return f"{sign}{word}{sign}"
 
 
 def options_help() -> list[tuple[str, str]]:
@@ -395,11 +417,14 @@ OPTIONS: tuple[_Option, ...] = (
     _Option(("--into",), "NAME[.COLUMN]", "keep the answers of --each there", _text("into")),
     _Option(("--workers",), "N", "ask so many rows at once", _count("workers", 1)),
     _Option(("--bg",), "", "ask in the background and go on; -o keeps the handle", _flag("background", True)),
-    _Option(("--eval",), "", "run the code of the answer (not where nobody watches)", _flag("evaluate", True)),
+    _Option(("--eval",), "", "run the cell's text as code, and ask what it prints or gives", _flag("evaluate", True)),
+    _Option(("--interpolate",), "", "braces name variables (as they do anyway)", _flag("interpolate", True)),
+    _Option(("--no-interpolate",), "", "send all braces as they stand", _flag("interpolate", False)),
+    _Option(("-r", "--reset"), "", "forget the thread before asking", _flag("reset", True)),
     _Option(("-n", "--region-name"), "NAME", "jupyter-ai's; the region stands in aiplat.toml", _elsewhere),
     _Option(("-q", "--request-schema"), "JSON", "jupyter-ai's; has no effect", _elsewhere),
     _Option(("-p", "--response-path"), "PATH", "jupyter-ai's; has no effect", _elsewhere),
-    _Option(("--api-base",), "URL", "jupyter-ai's; the address stands in aiplat.toml", _elsewhere),
+    _Option(("--api-base",), "URL", "ask the provider of this address, which must be set up", _text("api_base")),
     _Option(("--api-key-name",), "NAME", "jupyter-ai's; the key's reference stands in aiplat.toml", _elsewhere),
     _Option(("--lenient",), "", "send braces that name no variable as they stand", _flag("lenient", True)),
 )

@@ -9,8 +9,8 @@ from typing import Any
 from aiplat_lab.core.errors import ProviderError, UsageError, did_you_mean, shorten
 from aiplat_lab.core.types import Json, Message, Request, Response
 from aiplat_lab.evals import check_schema, problem
+from aiplat_lab.magic._follow import followed
 from aiplat_lab.magic._formats import parse_json
-from aiplat_lab.magic._steps import followed
 
 
 class Schema:

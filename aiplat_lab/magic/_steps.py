@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from aiplat_lab.core.errors import UsageError
-from aiplat_lab.core.types import Json, Message, Request, Response
+from aiplat_lab.core.types import Message, Request, Response
 from aiplat_lab.magic._options import Options
 
 
@@ -122,12 +122,3 @@ def steps_of(
         request = schema.asked(request)
         steps.append(schema)
     return Steps(request, tuple(steps), thread, cell, asked, sent, schema)
-
-
-def followed(request: Request, messages: Sequence[Message], **changes: Json) -> Request:
-    """The next request of a cell: the same with more messages, as a child of the first."""
-    from aiplat_lab.core.ids import new_id
-
-    return replace(
-        request, messages=(*request.messages, *messages), call_id=new_id(), parent_id=request.parent_id or request.call_id, **changes
-    )

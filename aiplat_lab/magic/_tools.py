@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from aiplat_lab.core.errors import ProviderError, UsageError, did_you_mean, shorten
 from aiplat_lab.core.types import Json, Message, Request, Response
-from aiplat_lab.magic._steps import followed
+from aiplat_lab.magic._follow import followed
 
 MOST_ROUNDS = 8
 """So often a model may ask for tools within one cell."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiplat_lab.magic._planned import Plan
     from aiplat_lab.magic._reply import Reply
 
-__all__ = ["abudget", "adiff", "aplan", "apromote", "budget", "diff", "plan", "promote"]
+__all__ = ["aask", "abudget", "adiff", "aplan", "apromote", "ask", "budget", "diff", "plan", "promote"]
 
 
 class _Nobody:
@@ -27,6 +27,10 @@ class _Nobody:
     def __init__(self) -> None:
         self.user_ns: dict[str, Any] = {}
         self.user_ns_hidden: dict[str, Any] = {}
+
+    def push(self, variables: Mapping[str, Any], interactive: bool = True) -> None:
+        """Keeps variables, as a shell does."""
+        self.user_ns.update(variables)
 
 
 def _magics() -> AiMagics:
@@ -41,6 +45,64 @@ def _magics() -> AiMagics:
         shell.run_line_magic("load_ext", "aiplat_lab")
         found = shell.magics_manager.registry["AiMagics"]
     return found  # type: ignore[no-any-return]  # IPython comes without types
+
+
+def ask(
+    prompt: str,
+    *,
+    model: str = "",
+    schema: Any = None,  # Any: a pydantic model or a JSON Schema
+    tools: Sequence[Callable[..., Any]] = (),  # Any: the user's functions
+    allow_tools: bool = False,
+    images: Sequence[Any] = (),  # Any: pictures of the user's libraries
+    files: Sequence[str | Path] = (),
+    system: str = "",
+    thread: str = "",
+    history: int | None = None,
+    retries: int = 0,
+    max_cost: Decimal | str | float | None = None,
+    timeout_s: float | None = None,
+    **settings: Any,  # Any: JSON
+) -> Reply:
+    """What a cell with these options would be answered; nothing is shown. As `%%ai`, but the prompt is sent as it stands.
+
+    Args:
+        prompt: the text.
+        model: as a cell names it; empty takes the default.
+        schema: what the answer must fit: `.parsed` of the reply is then an instance of the model, or JSON.
+        tools: functions that the model may ask for.
+        allow_tools: whether they run unasked.
+        images: bytes, paths, or pictures of Pillow, Matplotlib or IPython.
+        files: paths of texts and PDFs.
+        system: a system message.
+        thread: the conversation that this goes on with.
+        history: how many turns of it are sent; None sends all.
+        retries: how often a failure that may pass is tried again.
+        max_cost: the most that it may cost, in the currency of display.
+        timeout_s: seconds for each call.
+        settings: under OpenAI's names: `temperature`, `max_tokens`, …
+
+    Raises:
+        UsageError: an argument is not what it must be; nothing was sent.
+        AiplatError: as a cell raises it.
+    """
+    from aiplat_lab.magic import _ask  # as in `plan`
+
+    asked = _ask.Asked(model=model, schema=schema, tools=tools, images=images, files=files, settings=settings)
+    named = {
+        "--system": system,
+        "--thread": thread,
+        "--history": history,
+        "--retries": retries or None,
+        "--max-cost": max_cost,
+        "--timeout": timeout_s,
+    }
+    return _ask.ask(_magics(), prompt, asked, named, allow_tools=allow_tools)
+
+
+async def aask(prompt: str, **options: Any) -> Reply:  # Any: as `ask` takes them
+    """As `ask`, without holding up the event loop."""
+    return await asyncio.to_thread(ask, prompt, **options)
 
 
 def plan(notebook: str | Path | None = None, *, cells: Iterable[Any] | None = None) -> Plan:

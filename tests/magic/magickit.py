@@ -71,9 +71,10 @@ class Lab:
     client: Client
     shell: InteractiveShell
 
-    def run(self, cell: str) -> Ran:
+    def run(self, cell: str, *, numbered: bool = False) -> Ran:
+        """Runs a cell; a numbered one stands in `In`, `Out` and `Err`."""
         with capture_output() as seen:
-            result = self.shell.run_cell(cell)
+            result = self.shell.run_cell(cell, store_history=numbered)
         outputs = [{"data": one.data, "metadata": one.metadata, "transient": one.transient, "update": one.update} for one in seen.outputs]
         return Ran(result.error_before_exec or result.error_in_exec, seen.stdout, seen.stderr, outputs)
 

@@ -176,7 +176,6 @@ FAILURES = [
     ("%%ai --fromat code\nx", UsageError, "--format"),
     ("%%ai\n{env}", PromptError, "environment"),
     ("%ai modles", UsageError, "models"),
-    ("%ai fix", UsageError, "no cell of this kernel has failed"),
     ("%ai alias chatgpt", UsageError, "NAME MODEL"),
     ("%ai alias quick echho", UsageError, "echo"),
     ("%ai dealias nothing", UsageError, "no alias"),

@@ -290,7 +290,7 @@ CORPUS = [
     "%%ai up:echo -n eu-west-1\nA region",
     '%%ai up:echo --request-schema {"prompt": "<prompt>"} --response-path choices.[0].text\nAn endpoint',
     '%%ai up:echo -q {"prompt": "<prompt>"} -p generated_text\nAn endpoint, short',
-    "%%ai up:echo --api-base https://example.invalid/v1 --api-key-name MY_KEY\nAn address",
+    "%%ai up:echo --api-key-name MY_KEY\nA key",
     '%%ai up:echo\nA poem about {topic}, and {{"json": true}}',
     "%%ai up:echo\nExplain this:\n--\n{In[1]}",
     "%%ai up:echo\nMore on {Out[2]}",
@@ -336,19 +336,6 @@ def test_err_holds_the_traceback_of_the_cell_that_failed(lab: Lab) -> None:
         assert lab.run(f"%ai {word} up/echo").error is None
         assert "ZeroDivisionError" in str(lab.shell.user_ns["_ai"])
         assert "1 / 0" in str(lab.shell.user_ns["_ai"])
-
-
-def test_code_of_an_answer_runs_when_asked(lab: Lab) -> None:
-    assert lab.run("%%ai up/echo -f code --eval\nfound=6*7 #").error is None
-    assert lab.shell.user_ns["found"] == 42
-
-
-def test_code_of_an_answer_never_runs_where_nobody_watches(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIPLAT_HEADLESS", "1")
-    refused = lab.run("%%ai up/echo -f code --eval -o said\nlost=0 #")
-    assert isinstance(refused.error, UsageError)
-    assert "lost" not in lab.shell.user_ns
-    assert lab.shell.user_ns["said"].startswith("lost=0")
 
 
 def test_the_names_of_jupyter_ai_are_answered_only_where_it_is_absent(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
