@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiplat_lab.core.settings import Settings
-from aiplat_lab.core.types import Call, Deployment, Usage
+from aiplat_lab.core.types import Call, Deployment, Price, Usage
 from aiplat_lab.gateway import _strategy
 from aiplat_lab.gateway.route import Route
 from aiplat_lab.prices import Prices, cost
@@ -64,3 +64,25 @@ def explained(call: Call, listed: Sequence[Deployment], *, route: Route, prices:
 
 def _not_allowed(deployment: Deployment) -> str:
     return f"its region ({deployment.region or 'unknown'}) is not allowed here"
+
+
+def described(deployment: Deployment, price: Price | None, standing: tuple[str, float]) -> dict[str, Any]:  # Any: JSON
+    """A deployment for people.
+
+    Args:
+        deployment: it.
+        price: what it costs now, where that is known.
+        standing: the state of its breaker, and the seconds until its provider takes another call.
+    """
+    return {
+        "provider": deployment.provider,
+        "model": deployment.model,
+        "region": deployment.region,
+        "input_usd_per_mtok": str(price.input_usd_per_mtok) if price else None,
+        "output_usd_per_mtok": str(price.output_usd_per_mtok) if price else None,
+        "price_version": price.version if price else None,
+        "max_output_tokens": deployment.max_output_tokens,
+        "context_tokens": deployment.context_tokens,
+        "breaker": standing[0],
+        "wait_s": standing[1],
+    }

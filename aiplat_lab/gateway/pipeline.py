@@ -30,7 +30,7 @@ from aiplat_lab.core.prompts import Shelf
 from aiplat_lab.core.registry import check, find
 from aiplat_lab.core.settings import Settings
 from aiplat_lab.core.types import Call, Chunk, Clock, Deployment, Pieces, Policy, Provider, Request, Response, Usage, utc_now
-from aiplat_lab.gateway._explain import explained
+from aiplat_lab.gateway._explain import described, explained
 from aiplat_lab.gateway._meanings import embedder
 from aiplat_lab.gateway._plan import planned
 from aiplat_lab.gateway._trip import Trip, typed
@@ -225,7 +225,7 @@ class Gateway:
         return [
             {
                 "name": name,
-                "deployments": [self._describe(one, now) for one in deployments],
+                "deployments": [described(one, self._prices.of(one, now), self._route.standing(one)) for one in deployments],
                 "region": deployments[0].region,
                 "available": any(available(self._settings, one) for one in deployments),
             }
@@ -401,22 +401,6 @@ class Gateway:
                 settings = replace(settings, transport=self._settings.gateway.transport)
             provider = self._providers[name] = fenced(find("provider", settings.kind)(name, settings), self._policies)
         return provider
-
-    def _describe(self, deployment: Deployment, now: datetime) -> dict[str, Any]:  # Any: JSON
-        price = self._prices.of(deployment, now)
-        breaker, wait_s = self._route.standing(deployment)
-        return {
-            "provider": deployment.provider,
-            "model": deployment.model,
-            "region": deployment.region,
-            "input_usd_per_mtok": str(price.input_usd_per_mtok) if price else None,
-            "output_usd_per_mtok": str(price.output_usd_per_mtok) if price else None,
-            "price_version": price.version if price else None,
-            "max_output_tokens": deployment.max_output_tokens,
-            "context_tokens": deployment.context_tokens,
-            "breaker": breaker,
-            "wait_s": wait_s,
-        }
 
 
 class Stream(AbstractAsyncContextManager["Stream"]):

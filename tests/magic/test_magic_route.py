@@ -68,12 +68,12 @@ def kernel(place: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("JPY_SESSION_NAME", "analysis/Überblick.ipynb")
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
         found = Kernel(dict(os.environ), folder)
+    found.run("%load_ext aiplat_lab", "load")
     yield found
     found.close()
 
 
 def test_one_line_and_sdk_calls_carry_the_notebook_and_the_cell(place: Served, kernel: Kernel):
-    kernel.run("%load_ext aiplat_lab", "load")
     assert "%ai route on sends them" in kernel.run("%ai route", "state")
     assert "go through the gateway" in kernel.run("%ai route on", "on")
     assert kernel.run(ASK, "cell-17") == "from a cell\n"

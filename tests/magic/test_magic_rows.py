@@ -132,13 +132,12 @@ def test_an_interrupt_keeps_what_is_done(lab: Lab, monkeypatch: pytest.MonkeyPat
         ("--each df.text", "Say nothing", "names no column of df"),
         ("--each df.text --workers 65", "Say {row}", "it takes up to 64"),
         ("--each df.text --repeat 2", "Say {row}", "--repeat has no meaning beside --each"),
-        ("--each df.text --vs echo", "Say {row}", "--vs has no meaning beside --each"),
         ("--each df.text --dry-run", "Say {row}", "--dry-run has no meaning beside --each"),
         ("--into df.new", "Say {row}", "--into goes with --each"),
         ("--workers 4", "Say {row}", "--workers goes with --each"),
         ("--each number", "Say {row}", "number is a int, which holds no rows"),
     ],
-    ids=["column", "variable", "over", "length", "list", "name", "same", "workers", "repeat", "vs", "dry", "into", "alone", "kind"],
+    ids=["column", "variable", "over", "length", "list", "name", "same", "workers", "repeat", "dry", "into", "alone", "kind"],
 )
 def test_what_does_not_fit_is_one_line_and_sends_nothing(lab: Lab, df: polars.DataFrame, line: str, body: str, said: str) -> None:
     lab.shell.user_ns |= {"three": [1, 2, 3], "short": {"a": [1, 2, 3]}, "number": 7}
