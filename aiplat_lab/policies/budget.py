@@ -19,7 +19,10 @@ first served: they settle at what they cost, which is far less. A call is refuse
 **Periods.** A call belongs to the period in which it began. At midnight the calls under way stay held, and settle, in the old one.
 
 **Providers.** A budget of a provider holds the worst case of that provider's deployments alone. Where it cannot cover them, they are
-left out and the call goes to the others; if the call falls back, its cost is booked to the provider that answered.
+left out and the call goes to the others; if the call falls back, its cost is booked to the provider that answered. A call that breaks
+off without a count books the worst case of the deployment that was asked last, or less, never the dearer one of another. Only a call
+that a killed gateway lost counts, after the restart, for each provider that it may have reached with the dearest of them: too much
+rather than too little.
 """
 
 from __future__ import annotations
@@ -128,7 +131,7 @@ class Budget:
         self._learn(call, hold)
         there = call.deployment.provider if call.deployment is not None else ""
         booked = [part for part in hold.ask.parts if cost and part.counter.budget.provider in ("", there)]
-        if call.cost_usd is not None and any(cost > (0 if hold.settled else part.nano) for part in booked):
+        if any(cost > (0 if hold.settled else part.nano) for part in booked):
             call.flags.append("over_reservation")
         if hold.capped and call.response is not None and call.response.finish_reason == "length":
             call.flags.append("max_tokens_fitted")
@@ -376,12 +379,15 @@ class Budget:
             self._release(call_id, hold)
 
     def _cost(self, call: Call, hold: Hold) -> int:
-        """What the call takes from its budgets: its cost, or a bound on it when the provider gave no count."""
+        """What the call takes from its budgets: its cost, or a bound on it when the provider gave no count.
+
+        The bound is that of the deployment that was asked, for what may be written at most: no more than any of its budgets holds.
+        """
         if call.cost_usd is not None:
             return to_nano(call.cost_usd)
         if not may_have_cost(call) or not hold.nano:
             return 0
-        bound = min(hold.nano, hold.ask.worst.of(call.deployment).nano(written_bound(call)))
+        bound = hold.ask.worst.of(call.deployment).nano(min(hold.tokens, written_bound(call)))
         call.flags.append("budget_booked_bound")
         self._record("budget_booked", {"id": call.id, "usd": usd_text(bound)}, call)
         return bound

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aiplat_lab.core.errors import BudgetExceeded, CallCancelled, CallRefused
@@ -71,6 +71,8 @@ plans = st.builds(
     ends=st.sampled_from(["answered"] * 6 + ["uncounted", "failed", "cancelled"]),
     falls_back=st.booleans(),
 )
+CUT_OFF = Plan("t0", "p0", "1", "", 3, input_share=1, output_share=0, begins_after=0, takes=1, ends="uncounted", falls_back=False)
+"""Costs 90,000 nano-dollars at most where it went, and 114,000 at the deployment that it did not reach."""
 budgets = st.lists(st.tuples(st.sampled_from(SCOPES), st.integers(200_000, 60_000_000), st.booleans()), min_size=1, max_size=5)
 
 
@@ -142,7 +144,9 @@ async def trip(watch: Watch, plan: Plan, gateway_call: Call, overuse: int) -> st
     held = min((part.nano for part in hold.ask.parts if part.counter.budget.provider in there), default=None) if hold is not None else None
     over = 0 if held is None or call.cost_usd is None else max(0, to_nano(call.cost_usd) - held)
     watch.excess += over
+    parts = [(part, part.span.spent) for part in hold.ask.parts] if hold is not None and call.cost_usd is None else []
     await policy.after(call)
+    assert all(part.span.spent - before <= part.nano for part, before in parts), "a bound is no more than what was held"
     assert ("over_reservation" in call.flags) == (over > 0), "what is charged beyond the hold is flagged"
     watch.check()
     return plan.ends
@@ -177,6 +181,7 @@ def run(ledger: Ledger, several: list[tuple[str, int, bool]], chosen: list[Plan]
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(several=budgets, chosen=st.lists(plans, min_size=1, max_size=24))
+@example(several=[('provider = "one"', 90_000, True)], chosen=[CUT_OFF])
 def test_no_limit_is_passed_and_nobody_waits_for_ever(ledger: Ledger, several: list[tuple[str, int, bool]], chosen: list[Plan]) -> None:
     watch, ends, _ = run(ledger, several, chosen, overuse=1)
     assert not [one for one in ends if str(one).startswith("timeout")]

@@ -13,7 +13,7 @@ import pytest
 from faults import FaultServer
 from gatewaykit import PRICED, World, ask, model, world
 
-from aiplat_lab.core.errors import BudgetExceeded
+from aiplat_lab.core.errors import BudgetExceeded, ProviderError
 from aiplat_lab.core.settings import Home
 from aiplat_lab.core.settings._rules import BUDGET_SCOPES
 from aiplat_lab.core.types import Request
@@ -147,6 +147,30 @@ def test_a_fallback_is_booked_to_the_provider_that_answered(home: Home, upstream
         assert spent(here, 0) == 0 and spent(here, 1) == CALL * 2
 
     in_world(home, upstream, toml, run)
+
+
+def test_a_call_that_breaks_off_takes_no_more_of_its_providers_budget_than_was_held_there(home: Home, upstream: FaultServer) -> None:
+    """Its bound is that of the deployment that was asked, with the limit that was sent; the other one is dearer."""
+    worst = (37 * Decimal("2.5") + 50 * 10) / 10**6
+    cut = BOTH.replace('"up", model = "instant"', '"up", model = "cut-stream"')
+    dear = cut.replace(f'"instant", {PRICED}', '"instant", input_usd_per_mtok = 1, output_usd_per_mtok = 30')
+
+    async def run(here: World) -> None:
+        with pytest.raises(ProviderError):
+            async with here.gateway.stream(ask("m", stream=True, settings={"max_tokens": 50})) as pieces:
+                async for _ in pieces:
+                    pass
+        row = here.row(pieces.call_id)
+        assert row["provider"] == "up" and row["cost_usd"] is None
+        assert "budget_booked_bound" in row["flags"] and "over_reservation" not in row["flags"]
+        assert spent(here, 0) == spent(here, 1) == worst and spent(here, 2) == 0
+
+    async def after_a_restart(here: World) -> None:
+        assert spent(here, 0) == spent(here, 1) == worst
+
+    toml = budget(worst, provider="up") + budget(1) + budget(1, provider="claude") + dear
+    in_world(home, upstream, toml, run)
+    in_world(home, upstream, toml, after_a_restart)
 
 
 def test_a_providers_budget_leaves_an_unpriced_model_of_another_alone(home: Home, upstream: FaultServer) -> None:
