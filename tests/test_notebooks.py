@@ -26,6 +26,8 @@ SAYS = {
     "ledger": {"calls": r"there is no model 'no-such-model'", "proof": "chain whole"},
     "prompts": {"first": "mood-of-ticket@1.0.0", "second": "mood-of-ticket@1.0.1", "label": "taken back"},
     "replay": {"same": "the same bytes: True", "only": "Nothing was sent"},
+    "review": {"queue": "0 of 2 judged", "corrected": "Mercury"},
+    "rows": {"frame": "Billing", "again": "2 known already"},
     "sdks": {"route": "go through the gateway", "look": "sdk"},
 }
 """What cells must say, as patterns."""
