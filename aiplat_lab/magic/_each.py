@@ -20,6 +20,7 @@ from aiplat_lab.rows import Engine, Mapped, Row, Rows, is_empty, raised, rows_of
 
 if TYPE_CHECKING:
     from aiplat_lab.magic._cell import Session
+    from aiplat_lab.magic._schema import Schema
 
 WORKERS = 8
 MOST_WORKERS = 64
@@ -158,7 +159,7 @@ def ready(
         len(rows),
         ask,
         skip=skip,
-        read=partial(_read, options),
+        read=partial(_read, options, _schema_of(options, names)),
         workers=options.workers or WORKERS,
         max_usd=None if options.max_cost is None else options.max_cost / rate,
         retries=options.retries or 0,
@@ -243,7 +244,17 @@ def _try(ask: Callable[[int], Request], rows: Rows, skip: set[int]) -> None:
         raise first
 
 
-def _read(options: Options, response: Response) -> Any:  # Any: a text, or JSON
+def _schema_of(options: Options, names: Mapping[str, Any]) -> Schema | None:  # Any: the user's values
+    if not options.schema:
+        return None
+    from aiplat_lab.magic._schema import Schema  # which other rows do not need
+
+    return Schema.of(options.schema, names)
+
+
+def _read(options: Options, schema: Schema | None, response: Response) -> Any:  # Any: a text, or JSON
+    if schema is not None:
+        schema.check(response)
     form = options.format or "markdown"
     if form == "json" or options.schema:
         found = _formats.parse_json(response.text)

@@ -21,7 +21,7 @@ class Schema:
     """
 
     def __init__(self, name: str, schema: Mapping[str, Json], model: Any) -> None:  # Any: a pydantic model, or None
-        self._name = name
+        self.name = name
         self._schema = schema
         self._model = model
         self._repaired = False
@@ -61,7 +61,7 @@ class Schema:
         told = f"Answer with one JSON value that fits this JSON Schema, and nothing else:\n{json.dumps(self._schema, ensure_ascii=False)}"
         *before, last = request.messages
         content = f"{last.content}\n\n{told}" if isinstance(last.content, str) else (*(last.content or ()), {"type": "text", "text": told})
-        wanted = {"type": "json_schema", "json_schema": {"name": _plain(self._name), "schema": self._schema}}
+        wanted = {"type": "json_schema", "json_schema": {"name": _plain(self.name), "schema": self._schema}}
         settings = {"response_format": wanted, **request.settings}
         return replace(request, messages=(*before, replace(last, content=content)), settings=settings)
 
@@ -71,12 +71,12 @@ class Schema:
         Raises:
             ProviderError: it does not fit either.
         """
-        wrong = self._wrong(response.text)
+        wrong, self.value = self.read(response.text)
         if not wrong:
             return None
         if self._repaired:
             raise ProviderError(
-                f"the answer does not fit {self._name}, also after one repair: {shorten(wrong, 240)}. It is kept in `_ai`. "
+                f"the answer does not fit {self.name}, also after one repair: {shorten(wrong, 240)}. It is kept in `_ai`. "
                 "Use a stronger model, or a simpler schema.",
                 provider=response.provider,
                 model=response.response_model,
@@ -89,26 +89,39 @@ class Schema:
 
     def note(self) -> str:
         """Whether it was repaired."""
-        return f"fits {self._name}" + (" after one repair" if self._repaired else "") if self.value is not None else ""
+        return f"fits {self.name}" + (" after one repair" if self._repaired else "") if self.value is not None else ""
 
-    def _wrong(self, text: str) -> str:
-        """What is wrong with an answer; empty where it fits, and its value is then known."""
+    def check(self, response: Response) -> None:
+        """Lets an answer pass that fits, such as one of many rows.
+
+        Raises:
+            ProviderError: it does not.
+        """
+        wrong, _ = self.read(response.text)
+        if wrong:
+            raise ProviderError(
+                f"the answer does not fit {self.name}: {shorten(wrong, 240)}",
+                provider=response.provider,
+                model=response.response_model,
+                call_id=response.call_id,
+                reason="bad_reply",
+            )
+
+    def read(self, text: str) -> tuple[str, Any]:  # Any: an instance of the model, or JSON
+        """What is wrong with an answer, empty where it fits; and its value then."""
         found = parse_json(text)
         if found is None:
-            return "it holds no JSON"
+            return "it holds no JSON", None
         if self._model is None:
             wrong = problem(found.value, self._schema)
-            if not wrong:
-                self.value = found.value
-            return wrong
+            return wrong, None if wrong else found.value
         try:
-            self.value = self._model.model_validate(found.value)
+            return "", self._model.model_validate(found.value)
         except ValueError as error:  # pydantic's own error is one
             told = getattr(error, "errors", None)
             if told is None:
-                return shorten(str(error), 400)
-            return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the value'}: {one['msg']}" for one in told()[:5])
-        return ""
+                return shorten(str(error), 400), None
+            return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the value'}: {one['msg']}" for one in told()[:5]), None
 
 
 def _sound(schema: Json, name: str) -> Mapping[str, Json]:

@@ -225,3 +225,13 @@ def test_rows_in_the_background_fill_the_frame_when_they_are_done(lab: Lab, df: 
     lab.shell.user_ns["stopped"].cancel()
     with pytest.raises(CallCancelled, match="Stopped by hand"):
         lab.shell.user_ns["stopped"].wait(10)
+
+
+def test_a_row_whose_answer_does_not_fit_the_schema_has_an_error_of_its_own(lab: Lab) -> None:
+    lab.shell.push({"shape": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}})
+    lab.shell.user_ns["rows"] = ['{"n": 1}', '{"n": "one"}']
+    ran = lab.run("%%ai --schema shape --each rows -o found --lenient\n{row}")
+    assert ran.error is None, ran.error
+    found = lab.shell.user_ns["found"]
+    assert found.values[0] == {"n": 1}
+    assert "does not fit shape" in str(found.errors[1])
