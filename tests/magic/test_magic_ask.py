@@ -78,7 +78,7 @@ def test_a_conversation_goes_on_and_can_be_awaited(lab: Lab) -> None:
         ({"api_key": "sk-1"}, UsageError),
         ({"model": "dear", "max_cost": 0.01}, BudgetExceeded),
     ],
-    ids=str,
+    ids=["schema", "type", "tool", "image", "kind", "file", "retries", "cost", "object", "key", "dear"],
 )  # fmt: skip
 def test_each_mistake_is_one_error_and_sends_nothing(lab: Lab, options: dict[str, object], kind: type[AiplatError]) -> None:
     with pytest.raises(kind):
