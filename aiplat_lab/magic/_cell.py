@@ -335,10 +335,12 @@ def run(magics: AiMagics, line: str, body: str, *, also: Mapping[str, Any] | Non
     if options.max_cost is not None:
         request = _dry.within(session, request, options.max_cost)
     if options.repeat is not None and options.repeat > 1:
-        _repeat_cell(session, options, cell.here, request)
+        _repeat_cell(session, cell, request, lambda: ready(magics, line, body, here=cell.here, also=also, said=said).steps)
         return
     if options.show_request:
         _show.sent(session.shell, request)
+    if options.background and options.tools and not magics.allow_tools:
+        raise UsageError("--bg cannot ask whether a function of --tools may run. Say so before: %config AiMagics.allow_tools = True")
     if options.background:
         _in_background(session, replace(options, out=""), cell, request, options.out)
         return
@@ -486,11 +488,12 @@ def _compare(magics: AiMagics, options: Options, here: Place, body: str) -> None
         session.shell.push({options.out: found})
 
 
-def _repeat_cell(session: Session, options: Options, here: Place, request: Request) -> None:
-    """A cell with `--repeat` alone; `-o` keeps all replies."""
+def _repeat_cell(session: Session, cell: Ready, request: Request, steps: Callable[[], Steps]) -> None:
+    """A cell with `--repeat` alone, each answer with steps of its own; `-o` keeps all replies."""
     from aiplat_lab.magic import _repeat  # as in `_compare`
 
-    replies = _repeat.run(request, options.repeat or 1, lambda one: Cell(session, options, here, one).run())
+    options = cell.options
+    replies = _repeat.run(request, options.repeat or 1, lambda one: Cell(session, options, cell.here, one, steps(), cell.depends).run())
     if options.out:
         session.shell.push({options.out: replies})
     if not options.quiet:

@@ -357,3 +357,18 @@ def test_what_is_sent_stands_above_the_answer_when_asked(lab: Lab) -> None:
     shown = ran.outputs[0]["data"]
     assert shown["text/plain"] == "system: Short\nuser: [image_url] <b>Hi</b>\nto up/echo · temperature 0"
     assert "<b>" not in shown["text/html"]
+
+
+def test_each_of_several_answers_has_steps_of_its_own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda text: "a")
+    lab.shell.push({"weather": weather})
+    ran = lab.run("%%ai up/tools --tools weather --repeat 2 -o several\nHow is it in Bath?")
+    assert ran.error is None, ran.error
+    assert ["dull" in reply for reply in lab.shell.user_ns["several"]] == [True, True]
+
+
+def test_a_cell_in_the_background_does_not_ask_for_a_word(lab: Lab) -> None:
+    lab.shell.push({"weather": weather})
+    ran = lab.run("%%ai up/tools --tools weather --bg -o later\nHow is it in Hull?")
+    assert isinstance(ran.error, UsageError)
+    assert not lab.upstream.requests
