@@ -70,6 +70,9 @@ def run(place: Served, *, kills: int, callers: int = 8, seed: int = 1) -> Storm:
         thread.start()
     try:
         for _ in range(kills):
+            answered, patience = len(storm.acknowledged), time.monotonic() + 10
+            while len(storm.acknowledged) < answered + callers and time.monotonic() < patience:
+                time.sleep(0.005)  # a gateway that answers nobody has nothing to lose
             time.sleep(chance.uniform(0.02, 0.25))
             address = read_address(place.home)
             if address is None:

@@ -153,7 +153,11 @@ class Replay:
         if request.replay:
             return request.replay
         who = request.attribution
-        return self._mode_set if who.surface == "magic" or (who.surface == "python" and who.notebook) else "off"
+        if who.surface == "magic":
+            return self._mode_set
+        if who.surface != "python" or not who.notebook or request.cache == "off":
+            return "off"
+        return "refresh" if request.cache == "refresh" else self._mode_set
 
     def elsewhere(self, request: Request) -> tuple[Deployment, ...]:
         """What a model that is unknown here stood for where the answer in a bundle was given; empty where there is none."""

@@ -66,9 +66,8 @@ def _of_run(client: Client, source: Source) -> list[dict[str, Any]]:
     rows = client.view_rows("eval_sample_list", run=source.run)
     if not rows:
         runs = [str(row["run_id"]) for row in client.view_rows("eval_run_list", limit=200)]
-        raise UsageError(
-            f"there is no evaluation run {source.run[:80]!r}.{did_you_mean(source.run, runs, count=1)} `aiplat eval list --runs` lists them."
-        )
+        near = did_you_mean(source.run, runs, count=1)
+        raise UsageError(f"there is no evaluation run {source.run[:80]!r}.{near} `aiplat eval list --runs` lists them.")
     low = sorted((row for row in rows if row.get("call_id") and _is_low(row, source.below)), key=lambda row: float(row["score"]))
     return [
         {

@@ -36,6 +36,10 @@ def of(request: Request, **who: Any) -> Request:
     return replace(request, attribution=replace(request.attribution, **who))
 
 
+REPLAY_OFF = '\n[replay]\nmode = "off"\n'
+"""Calls of a notebook that ask the same would cost nothing else."""
+
+
 async def answered(here: World, count: int = 1, *, at_once: bool = False, **who: Any) -> int:
     """How many of `count` calls of 25 tokens in and 20 out were answered; the others were refused by a budget."""
     calls = [here.gateway.handle(of(ask("m", "x", settings=LIMITED), **who)) for _ in range(count)]
@@ -82,7 +86,7 @@ SCOPES = [
 def test_every_scope(
     home: Home, upstream: FaultServer, scope: dict[str, str], under: dict[str, Any], beside: dict[str, Any] | None
 ) -> None:
-    toml = budget(CALL * 2, **scope) + INSTANT
+    toml = budget(CALL * 2, **scope) + INSTANT + REPLAY_OFF
 
     async def first(here: World) -> None:
         if beside is not None:

@@ -122,7 +122,7 @@ def test_what_a_registered_prompt_does_not_have_is_refused(home: Home, upstream:
 
 
 def test_it_runs_after_residency_and_before_the_cache(home: Home, upstream: FaultServer) -> None:
-    order = ("auth", "residency", "wire", "prompt", "redact", "cache", "limits", "budget")
+    order = ("auth", "residency", "wire", "prompt", "redact", "replay", "cache", "limits", "budget")
     assert (*policies.FIRST, *policies.THEN, *policies.LAST) == order
     toml = '[teams.risk]\nresidency = ["eu"]\n' + model("fast", "echo")
 

@@ -37,7 +37,7 @@ SCROLL = """async () => {
     const body = document.querySelector('.aiplat-Panel-body');
     const until = async done => {
         for (let frame = 0; !done(); frame += 1) {
-            if (frame > 300) { throw new Error('no older calls came'); }
+            if (frame > 1800) { throw new Error('no older calls came'); }
             await new Promise(requestAnimationFrame);
         }
     };
