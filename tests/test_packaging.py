@@ -66,6 +66,7 @@ def test_the_wheel_holds_everything_once(dist: Path) -> None:
         "aiplat_lab/widgets/marks.js",
         "aiplat_lab/widgets/review.js",
         "aiplat_lab/widgets/review.css",
+        "aiplat_lab/widgets/skin.css",
         "aiplat_lab/reports/report.typ",
         "aiplat_lab/reports/report.css",
         "aiplat_lab/reports/fonts/Inter-Regular.otf",

@@ -8,8 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, NamedTuple
 
 import anywidget
 
@@ -18,50 +17,46 @@ from aiplat_lab.widgets._answers import Answer
 from aiplat_lab.widgets._ballots import NONE, TIE, Ballot
 from aiplat_lab.widgets._experiment import Change, Experiment
 from aiplat_lab.widgets._pages import answer_line
-from aiplat_lab.widgets._screen import Screen, part
+from aiplat_lab.widgets._screen import Screen, part, skin
+from aiplat_lab.widgets._teller import Teller
 from aiplat_lab.widgets._twin import facts
 
 _FIRST_S, _LONGEST_S, _GROWTH = 0.05, 1.0, 50.0
 """Tokens of all columns go out together every 50 ms; a long stream is gathered for longer, so that its messages stay few."""
-
-_RESTS_AFTER_S = 20.0
 
 
 class Control(anywidget.AnyWidget):  # type: ignore[misc]  # ipywidgets comes without types
     """What the browser draws; it holds no state of its own."""
 
     _esm = part("marks.js") + part("live.js")
-    _css = part("live.css")
+    _css = skin("aab") + part("live.css")
 
     def __repr__(self) -> str:
         return "the control of an A/B comparison; its record stands below"
 
 
-class Live:
-    """Ties an experiment to a control. One thread sends everything, so that messages keep their order."""
+class _News(NamedTuple):
+    state: bool
+    looked: bool
+    whole: bool
+
+
+class Live(Teller[_News]):
+    """Ties an experiment to a control."""
 
     def __init__(self, experiment: Experiment) -> None:
+        super().__init__(Control(), "aiplat-ab")
         self._experiment = experiment
-        self._control = Control()
-        self._control.on_msg(self._hear)
-        self._context: Context = copy_context()
-        self._moved = threading.Event()
-        self._lock = threading.Lock()
         self._state = False
         self._whole = True
         self._ballot = ""
         self._sent: dict[str, int] = {}
         self._ended: set[str] = set()
         self._begun_s = time.monotonic()
-        self._running = False
-        self._looked = False
-        self._problem = ""
 
     def show(self, screen: Screen) -> None:
         """Shows the control as an output of the cell, and follows the experiment."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self._control.model_id}
-        data = {"application/vnd.jupyter.widget-view+json": view, "text/plain": repr(self._control)}
-        screen.show(data, display_id=f"aiplat-ab-live-{self._experiment.id}")
+        self._show(screen, f"aiplat-ab-live-{self._experiment.id}")
         self._experiment.listeners.append(self._heard)
 
     # --- from the experiment, in any thread ---------------------------------------------------------------------------
@@ -76,13 +71,8 @@ class Live:
 
     # --- from the browser, in whatever thread the kernel gives ---------------------------------------------------------
 
-    def _hear(self, _: Any, content: Any, buffers: Any) -> None:  # Any: what a browser sends
-        if not isinstance(content, Mapping):
-            return
-        # A kernel hands a control's messages to the shell that its last message came from. Sending on in the context of what was
-        # heard keeps them out of the main shell where the front end has given the control one of its own, so that a vote is
-        # heard while another cell runs.
-        self._context = copy_context()
+    def hear(self, content: Mapping[str, Any]) -> None:  # Any: what a browser sends
+        """A vote, a reason, a place, a look at the verdict."""
         kind, one = content.get("kind"), self._experiment
         if kind == "ready":
             self._again(whole=True)
@@ -101,7 +91,7 @@ class Live:
         elif kind == "go" and isinstance(content.get("place"), int):
             one.go(content["place"])
 
-    def _aside(self, kind: str, content: Mapping[str, Any]) -> None:  # Any: as in `_hear`
+    def _aside(self, kind: str, content: Mapping[str, Any]) -> None:  # Any: as in `hear`
         """What asks the gateway, in a thread of its own, so that a vote never waits for it."""
         one = self._experiment
         if kind == "look":
@@ -124,7 +114,7 @@ class Live:
         """Whether the variants may be named."""
         return bool(given.winner) or not self._experiment.plan.blind
 
-    def _winner(self, choice: Any) -> str | None:  # Any: as in `_hear`
+    def _winner(self, choice: Any) -> str | None:  # Any: as in `hear`
         if choice in (TIE, NONE):
             return str(choice)
         order = self._experiment.ballot(self._experiment.current.id).order
@@ -136,39 +126,27 @@ class Live:
             self._whole = self._whole or whole
         self._wake()
 
-    def _wake(self) -> None:
-        with self._lock:
-            self._moved.set()
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="aiplat-ab-live", daemon=True).start()
-
     # --- to the browser, in one thread --------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while True:
-            moved = self._moved.wait(_RESTS_AFTER_S)
-            with self._lock:
-                if not moved and not self._moved.is_set():
-                    self._running = False
-                    return
-                self._moved.clear()
-                state, self._state = self._state, False
-                looked, self._looked = self._looked, False
-                whole, self._whole = (self._whole, False) if state else (False, self._whole)
-            if state:
-                self._send(self._situation(whole=whole))
-            if looked:
-                self._send({"kind": "looked"})
-            pieces = self._pieces()
-            if pieces:
-                self._send({"kind": "t", "b": self._ballot, "c": pieces})
-            if not state:
-                elapsed_s = time.monotonic() - self._begun_s
-                time.sleep(min(max(_FIRST_S, elapsed_s / _GROWTH), _LONGEST_S))
+    def news(self) -> _News:
+        """Whether the state, the verdict or all of it is new."""
+        state, self._state = self._state, False
+        looked, self._looked = self._looked, False
+        whole, self._whole = (self._whole, False) if state else (False, self._whole)
+        return _News(state, looked, whole)
 
-    def _send(self, content: Mapping[str, Any]) -> None:  # Any: JSON
-        self._context.copy().run(self._control.send, dict(content))
+    def tell(self, news: _News) -> None:
+        """The state where it changed, and what came of the texts."""
+        if news.state:
+            self._send(self._situation(whole=news.whole))
+        if news.looked:
+            self._send({"kind": "looked"})
+        pieces = self._pieces()
+        if pieces:
+            self._send({"kind": "t", "b": self._ballot, "c": pieces})
+        if not news.state:
+            elapsed_s = time.monotonic() - self._begun_s
+            time.sleep(min(max(_FIRST_S, elapsed_s / _GROWTH), _LONGEST_S))
 
     def _pieces(self) -> dict[str, Any]:
         """What each column has more than was sent: where it begins, and the text."""

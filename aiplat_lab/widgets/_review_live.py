@@ -4,54 +4,42 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextvars import Context, copy_context
 from typing import Any
 
 import anywidget
 
 from aiplat_lab.core.errors import UsageError
 from aiplat_lab.widgets._review import Review
-from aiplat_lab.widgets._screen import Screen, part
-
-_RESTS_AFTER_S = 20.0
+from aiplat_lab.widgets._screen import Screen, part, skin
+from aiplat_lab.widgets._teller import Teller
 
 
 class Control(anywidget.AnyWidget):  # type: ignore[misc]  # ipywidgets comes without types
     """What the browser draws; it holds no state but what is being written."""
 
     _esm = part("marks.js") + part("review.js")
-    _css = part("review.css")
+    _css = skin("arv") + part("review.css")
 
     def __repr__(self) -> str:
         return "the control of a review queue; its record stands below"
 
 
-class Live:
-    """Ties a review queue to a control. One thread sends everything, so that messages keep their order."""
+class Live(Teller[bool]):
+    """Ties a review queue to a control."""
 
     def __init__(self, made: Review) -> None:
+        super().__init__(Control(), "aiplat-review")
         self._review = made
-        self._control = Control()
-        self._control.on_msg(self._hear)
-        self._context: Context = copy_context()
-        self._lock = threading.Lock()
-        self._moved = threading.Event()
-        self._running = False
-        self._looked = False
-        self._problem = ""
 
     def show(self, screen: Screen, name: str) -> None:
         """Shows the control as an output of the cell, and follows the queue."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self._control.model_id}
-        screen.show({"application/vnd.jupyter.widget-view+json": view, "text/plain": repr(self._control)}, display_id=f"{name}-live")
+        self._show(screen, f"{name}-live")
         self._review.listeners.append(self._wake)
 
     # --- from the browser, in whatever thread the kernel gives ---------------------------------------------------------
 
-    def _hear(self, _: Any, content: Any, buffers: Any) -> None:  # Any: what a browser sends
-        if not isinstance(content, Mapping):
-            return
-        self._context = copy_context()  # so that what is sent on belongs to the shell that was heard, as in the A/B control
+    def hear(self, content: Mapping[str, Any]) -> None:  # Any: what a browser sends
+        """A judgement, a skip, a place, a look at what others said."""
         kind, one = content.get("kind"), self._review
         if kind == "ready":
             self._wake()
@@ -64,7 +52,7 @@ class Live:
         elif kind == "look":
             threading.Thread(target=self._look, name="aiplat-review-look", daemon=True).start()
 
-    def _submit(self, content: Mapping[str, Any]) -> None:  # Any: as in `_hear`
+    def _submit(self, content: Mapping[str, Any]) -> None:  # Any: as in `hear`
         labels = content.get("labels")
         try:
             self._problem = ""
@@ -88,23 +76,14 @@ class Live:
 
     # --- to the browser, in one thread --------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        with self._lock:
-            self._moved.set()
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="aiplat-review-live", daemon=True).start()
+    def news(self) -> bool:
+        """Whether what others said was looked at."""
+        looked, self._looked = self._looked, False
+        return looked
 
-    def _run(self) -> None:
-        while True:
-            moved = self._moved.wait(_RESTS_AFTER_S)
-            with self._lock:
-                if not moved and not self._moved.is_set():
-                    self._running = False
-                    return
-                self._moved.clear()
-                looked, self._looked = self._looked, False
-            self._context.copy().run(self._control.send, {**self._situation(), "looked": looked})
+    def tell(self, news: bool) -> None:
+        """The whole situation."""
+        self._send({**self._situation(), "looked": news})
 
     def _situation(self) -> dict[str, Any]:
         one = self._review

@@ -16,6 +16,11 @@ def part(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
+def skin(name: str) -> str:
+    """The style that all controls share, under the name that one's own classes begin with."""
+    return part("skin.css").replace("ctl", name)
+
+
 def place_here(shell: Any, environment: Environment) -> Place:  # Any: as in `shell_here`
     """Where this code runs; a script has nobody who could vote."""
     if shell is None:
