@@ -102,7 +102,7 @@ def test_the_plan_says_what_each_cell_costs_and_knows_what_was_answered(lab: Lab
     expect(plan.locator(".aiplat-Planned")).to_have_count(2)
     expect(plan.locator(".aiplat-Planned").nth(0)).to_have_attribute("data-state", "replay")
     expect(plan.locator(".aiplat-Planned").nth(1)).to_contain_text(re.compile(r"instant · 2 calls · £\d+\.\d+ to £\d+\.\d+"))
-    expect(plan.locator(".aiplat-Plan-total")).to_contain_text(re.compile("for 1 cell that asks · 1 of 2 cost nothing"))
+    expect(plan.locator(".aiplat-Plan-total")).to_contain_text(re.compile("for 1 cell that asks · 1 known already"))
     lab.source(2, "%%ai nonesuch\nnot asked yet")
     expect(plan.locator(".aiplat-Planned").nth(1)).to_have_attribute("data-state", "error")
     expect(plan.locator(".aiplat-Planned-said")).to_contain_text("nonesuch")

@@ -93,6 +93,8 @@ export function PlanView(props: IProps): ReactElement {
   const fits = value !== null && value.length === requests.length;
   const rows = fits ? plannedCells(asked, value) : [];
   const live = rows.filter(row => row.state === 'live');
+  const known = rows.filter(row => row.state === 'replay').length;
+  const stopped = rows.length - live.length - known;
   const total = (pick: (row: IPlannedCell) => number | null) =>
     live.some(row => pick(row) === null) ? null : live.reduce((sum, row) => sum + (pick(row) ?? 0), 0);
   return (
@@ -113,9 +115,8 @@ export function PlanView(props: IProps): ReactElement {
             )}
           </strong>{' '}
           {trans._n('for %1 cell that asks', 'for %1 cells that ask', live.length)}
-          {rows.length > live.length && (
-            <> · {trans.__('%1 of %2 cost nothing', rows.length - live.length, rows.length)}</>
-          )}
+          {known > 0 && <> · {trans._n('%1 known already', '%1 known already', known)}</>}
+          {stopped > 0 && <> · {trans._n('%1 will stop', '%1 will stop', stopped)}</>}
         </p>
       )}
       <ol className="aiplat-list aiplat-Plan">
