@@ -68,10 +68,25 @@ def embedding_weights(weights: Path) -> Path:
     return weights
 
 
+LAB = "tests/ui/"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes test (`pytest -n 2`): a file stays in one, and all that drives JupyterLab in one, which begins with it."""
-    lab = Path(__file__).parent / "ui"
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("lab" if lab in item.path.parents else str(item.path)))
+    """Where several processes test (`pytest -n 2`), what drives JupyterLab comes first, since it takes longest."""
     if any(hasattr(item.config, "workerinput") for item in items[:1]):
-        items.sort(key=lambda item: lab not in item.path.parents)
+        items.sort(key=lambda item: not item.nodeid.startswith(LAB))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # Any: xdist comes without types for its schedulers
+    """A file stays in one process, and all that drives JupyterLab in one: what they start is started once.
+
+    xdist's own groups write into a name that pytest 9.2 no longer reads.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return LAB if nodeid.startswith(LAB) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)

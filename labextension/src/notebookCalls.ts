@@ -35,6 +35,9 @@ export class NotebookCalls implements IDisposable {
 
   /** Says whether somebody looks; nothing is read for nobody. */
   watch(watched: boolean): void {
+    if (watched && !this.watched) {
+      this.complete = false; // older calls may have been imported while nobody looked
+    }
     this.watched = watched;
     this.reload();
   }

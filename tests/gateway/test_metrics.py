@@ -133,4 +133,5 @@ def test_what_other_parts_tell_is_well_formed():
 
 
 def test_the_log_of_a_scrape_names_no_key(place: Served):
+    place.client.status()  # which starts it
     assert "aiplat-" not in Path(place.home.log_file).read_text()
