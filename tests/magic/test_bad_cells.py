@@ -306,7 +306,15 @@ def test_an_interrupt_gives_the_cell_back_at_once(kernel: Kernel, client: Client
     assert works(kernel)
 
 
-def test_a_second_interrupt_does_not_lose_what_the_first_kept(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Interrupts count as in a terminal, though whoever started the tests in the background had them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_does_not_lose_what_the_first_kept(lab: Lab, monkeypatch: pytest.MonkeyPatch, interruptible: None) -> None:
     ended = Client.ended
 
     def again(self: Client, call_id: str, *, within_s: float = 0.3) -> dict[str, Any] | None:
